@@ -1,0 +1,222 @@
+//! Floor 1: one structured record per decision and per served fetch, allow and deny alike.
+//!
+//! A record is one JSON line in the audit file: time, id, and the fields of its [`Event`]. The set of events is closed;
+//! the stable names in it are what operators search for.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::fingerprint::Fingerprint;
+use crate::model::key_name::KeyName;
+use crate::model::repo_path::RepoPath;
+
+/// The version of the record's schema; it changes when a field changes its meaning or goes.
+pub const SCHEMA: u32 = 1;
+
+/// Who asked, as far as it was known when it was decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subject {
+    /// The key's name, if it is registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyName>,
+    /// The key's fingerprint, if one was shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// Where the connection came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The client's identification string, made printable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+}
+
+/// How a fetch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ended {
+    /// git ended with status 0.
+    Served,
+    /// git ended with another status.
+    Failed,
+    /// The client went away before the end.
+    ClientGone,
+    /// One of our clocks ran out.
+    TimedOut,
+    /// The client sent more than it may.
+    Flooded,
+}
+
+/// What happened. Closed: a new kind of record is a new variant and a line in the documentation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A registered key proved itself and was let in.
+    Login {
+        /// Who.
+        #[serde(flatten)]
+        subject: Subject,
+    },
+    /// Nobody was let in on this connection.
+    LoginRefused {
+        /// Who tried.
+        #[serde(flatten)]
+        subject: Subject,
+        /// Why, as a stable word.
+        reason: String,
+    },
+    /// A request of somebody who was let in was refused.
+    Refused {
+        /// Who asked.
+        #[serde(flatten)]
+        subject: Subject,
+        /// The code that the client was shown, without brackets.
+        code: String,
+        /// The true reason, which may say more than the client was told.
+        reason: String,
+        /// What was asked for, made printable.
+        asked: String,
+    },
+    /// A fetch was allowed and has ended.
+    Fetch {
+        /// Who.
+        #[serde(flatten)]
+        subject: Subject,
+        /// What.
+        repository: RepoPath,
+        /// The git protocol version, 0 to 2.
+        protocol: u8,
+        /// How it ended.
+        outcome: Ended,
+        /// Bytes to the client.
+        bytes_out: u64,
+        /// Bytes from the client.
+        bytes_in: u64,
+        /// Milliseconds from the decision to the end.
+        duration_ms: u64,
+    },
+    /// The registry was changed.
+    Changed {
+        /// The operator.
+        by: String,
+        /// The journal's sequence number.
+        seq: u64,
+        /// What was done, in words.
+        what: String,
+    },
+}
+
+/// One line of the audit file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`SCHEMA`].
+    pub v: u32,
+    /// When it was decided, UTC.
+    pub time: Timestamp,
+    /// The record's id; a refusal shows it to the client.
+    pub id: String,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// An id that is shown to a client before its record is written: ten hexadecimal digits, random.
+#[must_use]
+pub fn new_id() -> String {
+    let mut bytes = [0u8; 5];
+    // Without randomness ids only become less unique; a decision must not fail for that.
+    if getrandom::fill(&mut bytes).is_err() {
+        bytes.copy_from_slice(&Timestamp::now().as_nanosecond().to_be_bytes()[11..16]);
+    }
+    bytes.iter().fold(String::with_capacity(10), |mut id, byte| {
+        id.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
+        id.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
+        id
+    })
+}
+
+/// Where records go. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    sink: Option<Arc<Sink>>,
+}
+
+#[derive(Debug)]
+struct Sink {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl Audit {
+    /// Opens the audit file for appending; it is made with mode 0600 when it is missing.
+    ///
+    /// # Errors
+    /// When the file cannot be opened.
+    pub fn open(path: &Path) -> std::io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Ok(Self { sink: Some(Arc::new(Sink { path: path.to_owned(), file: Mutex::new(file) })) })
+    }
+
+    /// Keeps no records: for commands that only read.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { sink: None }
+    }
+
+    /// Writes one record under an id from [`new_id`].
+    ///
+    /// A record that cannot be written is logged as an error in full, so that it is not lost with the disk; the decision
+    /// that it tells of stands.
+    pub fn record(&self, id: &str, event: Event) {
+        let Some(sink) = &self.sink else { return };
+        let record = Record { v: SCHEMA, time: Timestamp::now(), id: id.to_owned(), event };
+        let line = match serde_json::to_string(&record) {
+            Ok(line) => line,
+            Err(error) => return tracing::error!(%error, ?record, "an audit record cannot be written as JSON"),
+        };
+        let mut file = sink.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // One write per line: lines of processes that append to one file do not mix.
+        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
+            tracing::error!(%error, path = %sink.path.display(), record = %line, "an audit record cannot be written");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_that_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.jsonl");
+        let audit = Audit::open(&path).unwrap();
+        let event = Event::Refused {
+            subject: Subject { client: Some("SSH-2.0-x\n".to_owned()), ..Subject::default() },
+            code: "not-granted".to_owned(),
+            reason: "no such repository".to_owned(),
+            asked: "acme/app".to_owned(),
+        };
+        let id = new_id();
+        audit.record(&id, event.clone());
+        audit.record(&new_id(), event.clone());
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        let record: Record = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        assert_eq!((record.id, record.event), (id, event));
+        let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn ids_are_ten_digits_and_differ() {
+        let (a, b) = (new_id(), new_id());
+        assert!(a.len() == 10 && a.bytes().all(|c| c.is_ascii_hexdigit()) && a != b);
+    }
+}

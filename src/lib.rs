@@ -1,0 +1,11 @@
+//! pullgate: an SSH gateway that enforces read-only deploy keys for git.
+//!
+//! The map of the house, from the ground up; a module names only modules on lower floors, and `tests/floors.rs` holds it
+//! to that.
+//!
+//! - floor 0: [`model`], words without I/O
+//! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision
+
+pub mod audit;
+pub mod model;
+pub mod registry;

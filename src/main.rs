@@ -1,0 +1,3 @@
+//! The pullgate program: arguments in, exit code out.
+
+fn main() {}

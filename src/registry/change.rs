@@ -1,0 +1,149 @@
+//! What can happen to the registry, and why it may not.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::record::{Holder, MAX_GRANTS, MAX_SOURCES};
+use crate::model::expiry::Expiry;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::grant::Grant;
+use crate::model::key_name::{KeyName, KeyRef};
+use crate::model::name::{AccountName, Label};
+use crate::model::public_key::PublicKey;
+use crate::model::text::Note;
+
+/// One change of the registry. Several can be committed together: all of them happen, or none.
+///
+/// Keys are named by fingerprint, which cannot change, so that a change means the same whenever it is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum Change {
+    /// A new account.
+    AccountAdd {
+        /// Its name.
+        account: AccountName,
+    },
+    /// An account goes, with all of its keys, and with the grants of other accounts' keys that reach into it.
+    AccountRemove {
+        /// Its name.
+        account: AccountName,
+    },
+    /// A new key.
+    KeyAdd {
+        /// The key.
+        key: PublicKey,
+        /// Where it is registered.
+        name: KeyName,
+        /// A machine's or a person's.
+        holder: Holder,
+        /// A remark.
+        #[serde(default)]
+        note: Note,
+        /// Until when it is good.
+        #[serde(default)]
+        expiry: Expiry,
+        /// The networks it may come from.
+        #[serde(default)]
+        sources: Vec<IpNet>,
+        /// What it may fetch.
+        #[serde(default)]
+        grants: Vec<Grant>,
+    },
+    /// A key goes, and is free at once.
+    KeyRemove {
+        /// Which.
+        key: Fingerprint,
+    },
+    /// A new label.
+    KeyRename {
+        /// Which.
+        key: Fingerprint,
+        /// The new label in the same account.
+        label: Label,
+    },
+    /// A new remark.
+    KeyNote {
+        /// Which.
+        key: Fingerprint,
+        /// The remark; empty takes it away.
+        note: Note,
+    },
+    /// More grants.
+    KeyGrant {
+        /// Which.
+        key: Fingerprint,
+        /// What it may fetch from now on beside what it could.
+        grants: Vec<Grant>,
+    },
+    /// Fewer grants.
+    KeyUngrant {
+        /// Which.
+        key: Fingerprint,
+        /// The grants to take away, spelled as they were given.
+        grants: Vec<Grant>,
+    },
+}
+
+/// A rule of the registry that a change would break. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Conflict {
+    /// Rule 1: a public key is registered at most once.
+    #[error("this public key is already registered as {holder}")]
+    KeyHeld {
+        /// Where.
+        holder: KeyName,
+        /// As what.
+        kind: Holder,
+    },
+    /// A label names one key.
+    #[error("the label {name} is taken by another key ({fingerprint})")]
+    LabelTaken {
+        /// The label.
+        name: KeyName,
+        /// The key that has it.
+        fingerprint: Fingerprint,
+    },
+    /// No such account.
+    #[error("there is no account {0}")]
+    NoAccount(AccountName),
+    /// No such key.
+    #[error("there is no key {0}")]
+    NoKey(KeyRef),
+    /// Account keys read all of their account and hold no grants.
+    #[error("{0} is an account key: it reads every repository of its account and holds no grants")]
+    NotADeployKey(KeyName),
+    /// More than [`MAX_GRANTS`].
+    #[error("{0} would hold more than {MAX_GRANTS} grants")]
+    TooManyGrants(KeyName),
+    /// More than [`MAX_SOURCES`].
+    #[error("{0} would hold more than {MAX_SOURCES} source networks")]
+    TooManySources(KeyName),
+}
+
+/// Why a change was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A rule stands against it; nothing was changed.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// The registry cannot say or cannot write; nothing was changed.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// The registry cannot answer: neither "no" nor "yes".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the registry is unavailable: {reason}")]
+pub struct Unavailable {
+    /// For the log and for operators; never shown to a client.
+    pub reason: String,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Committed {
+    /// The journal's sequence number after it.
+    pub seq: u64,
+    /// Whether anything changed: `false` when everything asked for was so already, and nothing was written.
+    pub changed: bool,
+}

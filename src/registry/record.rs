@@ -1,0 +1,101 @@
+//! What the registry holds about accounts and keys.
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::expiry::Expiry;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::grant::Grant;
+use crate::model::key_name::KeyName;
+use crate::model::name::{AccountName, Label};
+use crate::model::public_key::PublicKey;
+use crate::model::text::Note;
+
+/// The most grants that one key holds. A key that needs more wants a pattern; the bound keeps a record far below the
+/// 128 KiB at which the index would store it in a file of its own that is never synced.
+pub const MAX_GRANTS: usize = 200;
+/// The most source networks of one key.
+pub const MAX_SOURCES: usize = 64;
+/// The longest `by`, in characters.
+pub const MAX_BY: usize = 64;
+
+/// An account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountRecord {
+    /// Its name.
+    pub name: AccountName,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// The operator who added it; a record, not an owner.
+    pub added_by: String,
+}
+
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Holder {
+    /// A machine's: fetches what its grants cover.
+    DeployKey,
+    /// A person's: fetches every repository of the account.
+    AccountKey,
+}
+
+/// Since when and why a key is out of use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Suspension {
+    /// Since when.
+    pub at: Timestamp,
+    /// By which operator.
+    pub by: String,
+}
+
+/// A registered key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    /// The key; it cannot be changed.
+    pub key: PublicKey,
+    /// Where it is registered.
+    pub name: KeyName,
+    /// Whether it is a machine's or a person's.
+    pub holder: Holder,
+    /// A remark.
+    #[serde(default)]
+    pub note: Note,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// The operator who added it; a record, not an owner.
+    pub added_by: String,
+    /// Until when it is good.
+    #[serde(default)]
+    pub expiry: Expiry,
+    /// Whether and since when it is suspended.
+    #[serde(default)]
+    pub suspended: Option<Suspension>,
+    /// The networks it may come from; empty means anywhere.
+    #[serde(default)]
+    pub sources: Vec<IpNet>,
+    /// What it may fetch, sorted, at most [`MAX_GRANTS`]. Empty for account keys.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+}
+
+impl KeyRecord {
+    /// The fingerprint of the key.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.key.fingerprint()
+    }
+
+    /// The account that holds the key.
+    #[must_use]
+    pub fn account(&self) -> &AccountName {
+        &self.name.account
+    }
+
+    /// The key's label.
+    #[must_use]
+    pub fn label(&self) -> &Label {
+        &self.name.label
+    }
+}
