@@ -4,8 +4,10 @@
 //! to that.
 //!
 //! - floor 0: [`model`], words without I/O
-//! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision
+//! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision;
+//!   [`store`], repositories on disk
 
 pub mod audit;
 pub mod model;
 pub mod registry;
+pub mod store;
