@@ -6,8 +6,10 @@
 //! - floor 0: [`model`], words without I/O
 //! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision;
 //!   [`store`], repositories on disk
+//! - floor 2: [`gate`], the only module that says yes
 
 pub mod audit;
+pub mod gate;
 pub mod model;
 pub mod registry;
 pub mod store;
