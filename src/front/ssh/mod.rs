@@ -1,0 +1,3 @@
+//! x
+pub mod exec_line;
+pub mod host_keys;
