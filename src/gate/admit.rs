@@ -7,6 +7,10 @@ use super::{Declined, Gate};
 use crate::audit::{Event, Subject, new_id};
 use crate::model::key_name::KeyName;
 use crate::model::public_key::PublicKey;
+use crate::model::text::printable_bytes;
+
+/// The longest client version that is kept, in characters (RFC 4253 §4.2 allows 255).
+const MAX_CLIENT: usize = 120;
 
 /// A key that this connection's peer signed with.
 ///
@@ -92,6 +96,14 @@ pub enum Admission {
 }
 
 impl Gate {
+    /// Records that the principal is in, with the version string of its client, which is only known by now.
+    #[must_use]
+    pub fn entered(&self, mut principal: Principal, client: &[u8]) -> Principal {
+        principal.subject.client = Some(printable_bytes(client, MAX_CLIENT));
+        self.audit.record(&new_id(), Event::Login { subject: principal.subject.clone() });
+        principal
+    }
+
     /// Lets a registered key in, expired and suspended ones too: they are told so when they ask.
     #[must_use]
     pub fn admit(&self, proven: ProvenKey, mut subject: Subject) -> Admission {
@@ -100,7 +112,6 @@ impl Gate {
         match self.current(&key) {
             Ok(Some(record)) => {
                 subject.key = Some(record.name);
-                self.audit.record(&new_id(), Event::Login { subject: subject.clone() });
                 Admission::Registered(Principal { key, subject })
             }
             Ok(None) => Admission::Unknown,

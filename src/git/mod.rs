@@ -48,6 +48,9 @@ pub struct Gone;
 pub trait Outbound: Send {
     /// Sends bytes; returns when there is room for more, so that a slow client slows its git down.
     fn send(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
+
+    /// Waits until the client has gone away.
+    fn gone(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// How a fetch ended, for the one who answers the client.
@@ -79,8 +82,8 @@ impl Git {
         &self.program
     }
 
-    /// Serves one fetch to its end and records it.
-    pub async fn run(&self, fetch: Fetch, inbound: Inbound, mut outbound: impl Outbound) -> Finished {
+    /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
+    pub async fn run<O: Outbound>(&self, fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
         let result = match child::Child::start(&self.program, &fetch) {
             Ok(child) => pump::serve(child, &self.settings, inbound, &mut outbound).await,
             Err(error) => {
@@ -101,6 +104,6 @@ impl Git {
             }
         }
         fetch.finish(ended, bytes_out, bytes_in);
-        Finished { status, ended }
+        (Finished { status, ended }, outbound)
     }
 }

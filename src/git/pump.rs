@@ -82,6 +82,7 @@ pub(super) async fn serve(
             },
             more = complaint.read(&mut child.stderr), if !complaint.over => complaint.over = !more,
             () = tokio::time::sleep_until(clocks.deadline()) => break Ended::TimedOut,
+            () = outbound.gone() => break Ended::ClientGone,
         }
         if inbound.flooded() {
             break Ended::Flooded;
