@@ -8,11 +8,13 @@ mod floors {
     mod checks;
     pub(crate) mod judge;
     pub(crate) mod law;
+    pub(crate) mod plan;
     pub(crate) mod reading;
     pub(crate) mod source;
 }
 
 use floors::judge::{self, Offence};
+use floors::plan;
 use floors::source::{self, Source};
 
 /// Runs one check over the files below `folders`, and makes sure that it was given some.
@@ -53,4 +55,11 @@ fn files_are_short() {
 #[test]
 fn the_map_hands_nothing_on() {
     obeyed(judge::exports, &["src"]);
+}
+
+#[test]
+fn the_architecture_document_is_true() {
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md")).unwrap();
+    let offences = [plan::floors(&document), plan::guards(&document, &source::load(&["src", "tests"]))].concat();
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
 }
