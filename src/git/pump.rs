@@ -1,8 +1,7 @@
 //! Bytes both ways between a client and its git, under the clocks.
 
 use bytes::BytesMut;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{ChildStderr, ChildStdin};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::child::Child;
 use super::clocks::Clocks;
@@ -119,7 +118,7 @@ async fn exit_of(child: &mut Child, complaint: &mut Complaint) -> (u32, Ended) {
     }
 }
 
-async fn write_some(stdin: &mut Option<ChildStdin>, bytes: &[u8]) -> std::io::Result<usize> {
+async fn write_some(stdin: &mut Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> std::io::Result<usize> {
     match stdin {
         Some(stdin) => stdin.write(bytes).await,
         None => Err(std::io::ErrorKind::BrokenPipe.into()),
@@ -135,7 +134,7 @@ struct Complaint {
 
 impl Complaint {
     /// Reads some; `false` at the end.
-    async fn read(&mut self, stderr: &mut ChildStderr) -> bool {
+    async fn read(&mut self, stderr: &mut (impl AsyncRead + Unpin)) -> bool {
         let mut buffer = [0u8; 1024];
         match stderr.read(&mut buffer).await {
             Ok(length @ 1..) => {

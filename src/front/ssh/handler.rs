@@ -1,122 +1,20 @@
-//! One connection, as the SSH library tells of it. Every callback is decided here: the library's own answers would accept
+//! What the SSH library tells of a connection. Every callback is decided here: the library's own answers would accept
 //! offered keys and leave requests unanswered, for which clients wait until they time out.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use russh::client::GexParams;
 use russh::kex::dh::groups::{DH_GROUP14, DH_GROUP15, DH_GROUP16, DH_GROUP18, DhGroup};
-use russh::keys::{Certificate, PublicKey as SshKey};
+use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 
-use super::Door;
-use super::answer::{self, Who};
+use super::answer::Who;
 use super::channel::ChannelState;
-use super::listener::Startup;
-use crate::audit::Subject;
+use super::connection::{Command, Connection, ConnectionError, Result};
 use crate::gate::{Admission, Declined, ProvenKey, Sha1Signature};
 use crate::git::inbound;
 use crate::model::protocol::GitProtocol;
-use crate::model::public_key::PublicKey;
-
-/// Why a connection is ended from inside.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectionError {
-    /// The SSH library, or the line.
-    #[error(transparent)]
-    Ssh(#[from] russh::Error),
-    /// More keys than [`super::Settings::key_probes`].
-    #[error("the peer offered too many keys")]
-    TooManyKeys,
-}
-
-/// The state of one connection.
-pub(super) struct Connection {
-    door: Arc<Door>,
-    subject: Subject,
-    /// Written in one place: by `auth_publickey`, after the signature was verified.
-    proven: Option<Admission>,
-    /// Written in one place: by `auth_succeeded`, from `proven`.
-    who: Option<Arc<Who>>,
-    startup: Option<Startup>,
-    probes: usize,
-    channels: HashMap<ChannelId, ChannelState>,
-}
-
-type Result<T, E = ConnectionError> = std::result::Result<T, E>;
-
-impl Connection {
-    pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup) -> Self {
-        Self { door, subject, proven: None, who: None, startup: Some(startup), probes: 0, channels: HashMap::new() }
-    }
-
-    /// Whether an offered key may go on to prove itself. Grants nothing and remembers nothing but the count.
-    fn offered(&mut self, key: &SshKey) -> Result<bool> {
-        self.probes += 1;
-        if self.probes > self.door.settings.key_probes {
-            return Err(ConnectionError::TooManyKeys);
-        }
-        let Ok(key) = PublicKey::from_peer(key) else { return Ok(false) };
-        match self.door.gate.knows(&key) {
-            Ok(known) => Ok(known),
-            // Let in far enough to be told that we cannot say.
-            Err(unavailable) => {
-                tracing::error!(%unavailable, "an offered key cannot be looked up");
-                Ok(true)
-            }
-        }
-    }
-
-    /// Starts the answer to the first command of a channel.
-    fn start(&mut self, channel: ChannelId, session: &mut Session, command: Command) -> Result<()> {
-        let started = self.who.clone().zip(self.channels.get_mut(&channel)).and_then(|(who, state)| {
-            let out = state.take_out()?;
-            Some((who, state, out))
-        });
-        let Some((who, state, out)) = started else {
-            // A second command on one channel (RFC 4254 §6.5 allows one), or nobody to answer.
-            return Ok(session.channel_failure(channel)?);
-        };
-        session.channel_success(channel)?;
-        let door = Arc::clone(&self.door);
-        match command {
-            Command::Shell => drop(tokio::spawn(answer::greet(door, who, out))),
-            Command::Exec(line) => {
-                let (feed, inbound) = inbound::channel(door.settings.inbound);
-                state.feed = Some(feed);
-                drop(tokio::spawn(answer::exec(door, who, line, state.protocol, inbound, out)));
-            }
-        }
-        Ok(())
-    }
-
-    fn refuse_request(&mut self, channel: ChannelId, session: &mut Session, what: &str) -> Result<()> {
-        tracing::info!(subject = ?self.subject, what, "a channel request is refused");
-        Ok(session.channel_failure(channel)?)
-    }
-
-    async fn refuse_channel(&mut self, reply: ChannelOpenHandle, what: &str) -> Result<()> {
-        tracing::info!(subject = ?self.subject, what, "a channel is refused");
-        reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
-        Ok(())
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        if self.who.is_none() {
-            let reason = if self.probes == 0 { "no key was offered" } else { "no offered key is registered" };
-            self.door.gate.turned_away(self.subject.clone(), reason);
-        }
-    }
-}
-
-/// What a channel can ask for.
-enum Command {
-    Shell,
-    Exec(Vec<u8>),
-}
 
 #[deny(clippy::missing_trait_methods)]
 impl Handler for Connection {

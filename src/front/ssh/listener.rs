@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Door;
-use super::handler::Connection;
+use super::connection::Connection;
 use super::line::Line;
 use crate::audit::Subject;
 

@@ -3,6 +3,7 @@
 mod algorithms;
 mod answer;
 mod channel;
+mod connection;
 pub mod exec_line;
 mod greeting;
 mod handler;
