@@ -5,7 +5,13 @@
 //!
 //! - floor 0: [`model`], words without I/O
 //! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision
+//! - floor 2: [`admin`], the only module that changes the registry
+//! - floor 4: [`front`], the doors: the control socket
+//! - floor 5: [`daemon`], the config file and the log
 
+pub mod admin;
 pub mod audit;
+pub mod daemon;
+pub mod front;
 pub mod model;
 pub mod registry;

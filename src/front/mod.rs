@@ -1,0 +1,3 @@
+//! Floor 4: the doors. They do not know each other.
+
+pub mod control;
