@@ -8,9 +8,11 @@
 //! - floor 2: [`admin`], the only module that changes the registry
 //! - floor 4: [`front`], the doors: the control socket
 //! - floor 5: [`daemon`], the config file and the log
+//! - floor 6: [`cli`], what a person types
 
 pub mod admin;
 pub mod audit;
+pub mod cli;
 pub mod daemon;
 pub mod front;
 pub mod model;
