@@ -1,0 +1,39 @@
+# What a person runs and what CI runs are the same recipes. `just` alone lists them.
+
+_list:
+    @just --list --unsorted
+
+# Everything that has to be green before a merge; the quick checks first
+ci: fmt clippy docs deny test
+
+# Formatting, checked and not changed
+fmt:
+    cargo fmt --all --check
+
+# Lints: those of Cargo.toml and clippy's own, as errors
+clippy:
+    cargo clippy --all-targets --all-features -- -D warnings
+
+# Unit, integration and documentation tests
+test:
+    cargo test
+
+# The documentation of every item, private ones too; a broken link is an error
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features
+
+# The dependency tree: bans, licences and sources always, advisories when their database can be had
+deny: && advisories
+    cargo deny check bans licenses sources
+
+# Known vulnerabilities in the tree. Tries for two minutes to fetch the database, and says it loudly when it cannot
+advisories:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    export GIT_TERMINAL_PROMPT=0
+    if said=$(timeout 120 cargo deny fetch db 2>&1 </dev/null); then
+        cargo deny check advisories
+    else
+        printf '%s\n' "$said" >&2
+        echo "ADVISORIES WERE NOT CHECKED: their database cannot be fetched from here. Run 'just advisories' where it can." >&2
+    fi

@@ -1,0 +1,93 @@
+//! What is offered to a peer, and the rest of the library's settings. Nothing is left to the library's defaults.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey};
+use russh::server::Config;
+use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+
+use super::Settings;
+
+/// Post-quantum first; then what every client since 2014 has; the groups at the end are for old Java clients.
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::ECDH_SHA2_NISTP256,
+    kex::ECDH_SHA2_NISTP384,
+    kex::ECDH_SHA2_NISTP521,
+    kex::DH_GEX_SHA256,
+    kex::DH_G16_SHA512,
+    kex::DH_G18_SHA512,
+    kex::DH_G14_SHA256,
+    // Not methods, but announcements: which signatures we take (RFC 8308), and strict key exchange (against Terrapin).
+    kex::EXTENSION_SUPPORT_AS_SERVER,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
+];
+
+/// AES-GCM costs an eighth of ChaCha20 per byte where the processor helps.
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_128_GCM,
+    cipher::AES_256_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_128_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_256_CTR,
+];
+
+const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
+
+/// For host keys and for users' keys alike. No `ssh-rsa`: that would be SHA-1.
+const KEYS: &[Algorithm] = &[
+    Algorithm::Ed25519,
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
+    Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
+    Algorithm::SkEd25519,
+    Algorithm::SkEcdsaSha2NistP256,
+    Algorithm::Rsa { hash: Some(HashAlg::Sha512) },
+    Algorithm::Rsa { hash: Some(HashAlg::Sha256) },
+];
+
+/// Compression is the client's wish to make us work before it is known (RUSTSEC-2026-0493); packs are compressed anyway.
+const COMPRESSION: &[compression::Name] = &[compression::NONE];
+
+pub(super) fn config(keys: Vec<PrivateKey>, settings: &Settings) -> Config {
+    Config {
+        server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-pullgate_", env!("CARGO_PKG_VERSION")))),
+        methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
+        // An unknown key is refused at once: five stray keys in an agent must not cost five seconds. What guesses cost is
+        // bounded by their number on a connection, and by the connections.
+        auth_rejection_time: Duration::ZERO,
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        keys,
+        certificates: Vec::new(),
+        // RFC 4253 §9 advises a gigabyte or an hour.
+        limits: Limits {
+            rekey_write_limit: 1 << 30,
+            rekey_read_limit: 1 << 30,
+            rekey_time_limit: Duration::from_secs(3600),
+        },
+        // What a client sends is negotiation, which is small.
+        window_size: 256 * 1024,
+        maximum_packet_size: 32 * 1024,
+        // The read half of a channel is dropped, so nothing waits in this queue.
+        channel_buffer_size: 16,
+        event_buffer_size: 4,
+        preferred: Preferred {
+            kex: Cow::Borrowed(KEX),
+            key: Cow::Borrowed(KEYS),
+            host_key_certificates: Cow::Borrowed(&[]),
+            cipher: Cow::Borrowed(CIPHERS),
+            mac: Cow::Borrowed(MACS),
+            compression: Cow::Borrowed(COMPRESSION),
+        },
+        // The probes are counted by the handler, which knows stray keys from guesses.
+        max_auth_attempts: settings.key_probes + 1,
+        inactivity_timeout: Some(settings.idle),
+        keepalive_interval: Some(Duration::from_secs(15)),
+        keepalive_max: 4,
+        nodelay: true,
+    }
+}

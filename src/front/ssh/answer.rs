@@ -1,0 +1,119 @@
+//! From an exec line to its answer.
+
+use std::sync::Arc;
+
+use super::channel::ChannelOut;
+use super::exec_line::{self, ExecLine};
+use super::{Door, greeting};
+use crate::audit::Subject;
+use crate::gate::{Ask, Declined, Principal, Refusal};
+use crate::git::inbound::Inbound;
+use crate::git::{Gone, Outbound as _, pkt_line};
+use crate::model::protocol::GitProtocol;
+use crate::model::repo_path::RepoPath;
+use crate::model::text::printable_bytes;
+
+/// What git exits with when it dies.
+const FATAL: u32 = 128;
+/// What a shell exits with when there is no such command; git-lfs then looks elsewhere, and takes any other status as final.
+const NO_SUCH_COMMAND: u32 = 127;
+
+/// Who is on the connection.
+pub(super) enum Who {
+    /// A registered key.
+    Principal(Principal),
+    /// Somebody who is only told something.
+    ToldOnly(Declined, Subject),
+}
+
+impl Who {
+    fn subject(&self) -> &Subject {
+        match self {
+            Self::Principal(principal) => principal.subject(),
+            Self::ToldOnly(_, subject) => subject,
+        }
+    }
+}
+
+/// Answers one command, to the end of its channel.
+pub(super) async fn exec(
+    door: Arc<Door>,
+    who: Arc<Who>,
+    line: Vec<u8>,
+    protocol: GitProtocol,
+    inbound: Inbound,
+    out: ChannelOut,
+) {
+    if answer(&door, &who, &line, protocol, inbound, out).await.is_err() {
+        tracing::debug!("the client left before its answer was complete");
+    }
+}
+
+async fn answer(
+    door: &Door,
+    who: &Who,
+    line: &[u8],
+    protocol: GitProtocol,
+    inbound: Inbound,
+    mut out: ChannelOut,
+) -> Result<(), Gone> {
+    let command = exec_line::parse(line);
+    let speaks_pkt_lines = matches!(command, ExecLine::UploadPack(_) | ExecLine::Push(_) | ExecLine::Archive(_));
+    if let ExecLine::Lfs(name) = command {
+        out.say(&format!("{name}: not found")).await?;
+        return out.finish(NO_SUCH_COMMAND).await;
+    }
+    let decision = match who {
+        Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone())),
+        Who::Principal(principal) => ask(command, line, protocol)
+            .map_err(|declined| door.gate.decline(who.subject(), declined))
+            .and_then(|ask| door.gate.authorize(principal, ask)),
+    };
+    match decision {
+        Ok(fetch) => {
+            let (finished, out) = door.git.run(fetch, inbound, out).await;
+            out.finish(finished.status).await
+        }
+        Err(refusal) if speaks_pkt_lines => {
+            // git prints this one line and nothing about access rights; on standard error it would add that.
+            out.send(pkt_line::err(&refusal.to_string())).await?;
+            out.finish(FATAL).await
+        }
+        Err(refusal) => {
+            out.say(&refusal.to_string()).await?;
+            out.finish(FATAL).await
+        }
+    }
+}
+
+/// The question that a command line means, or what stands against asking it.
+fn ask(command: ExecLine, line: &[u8], protocol: GitProtocol) -> Result<Ask, Declined> {
+    const SHOWN: usize = 100;
+    match command {
+        ExecLine::UploadPack(path) => match RepoPath::parse(&path) {
+            Ok(repo) => Ok(Ask { repo, protocol }),
+            Err(error) => Err(Declined::BadPath(path, error.to_string())),
+        },
+        ExecLine::Push(path) => Err(Declined::Push(RepoPath::parse(&path).map_or(path, |repo| repo.to_string()))),
+        ExecLine::Archive(_) => Err(Declined::NotServed("git archive".to_owned())),
+        ExecLine::Lfs(name) => Err(Declined::NotServed(name.to_owned())),
+        ExecLine::Other(name) => Err(Declined::NotServed(name)),
+        ExecLine::Malformed => Err(Declined::NotServed(printable_bytes(line, SHOWN))),
+    }
+}
+
+/// Greets somebody who asked for a shell.
+pub(super) async fn greet(door: Arc<Door>, who: Arc<Who>, mut out: ChannelOut) {
+    let standing: Result<_, Refusal> = match who.as_ref() {
+        Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone())),
+        Who::Principal(principal) => door.gate.standing(principal),
+    };
+    let (text, status) = match standing {
+        Ok(standing) => (greeting::text(&standing, &door.public_address), 0),
+        Err(refusal) => (refusal.to_string(), FATAL),
+    };
+    let said = out.say(&text).await;
+    if said.is_err() || out.finish(status).await.is_err() {
+        tracing::debug!("the client left before it was greeted");
+    }
+}

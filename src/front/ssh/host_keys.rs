@@ -1,0 +1,174 @@
+//! The gateway's own keys: made at the first start, read at every start, refused when others can read them.
+
+use std::fs::OpenOptions;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use ed25519_dalek::SigningKey;
+use getrandom::rand_core::UnwrapErr;
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::ssh_key::{self, LineEnding};
+use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
+
+/// The keys that every gateway has, in the order in which they are offered. ECDSA is for clients that know no ed25519
+/// (JSch before 0.1.55, and appliances).
+const STANDARD: [(&str, Algorithm); 2] = [
+    ("ssh_host_ed25519_key", Algorithm::Ed25519),
+    ("ssh_host_ecdsa_key", Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }),
+];
+
+/// The longest key file that is read, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
+
+/// Why there are no host keys to serve with.
+#[derive(Debug, thiserror::Error)]
+pub enum HostKeyError {
+    /// A file or the folder cannot be read or written.
+    #[error("{0}: {1}")]
+    Io(PathBuf, std::io::Error),
+    /// Others than the owner can read or write it.
+    #[error("{0} is open to other users (mode {1:03o}); a host key must be its owner's alone: chmod 600 {0}")]
+    Open(PathBuf, u32),
+    /// The file does not hold an unencrypted OpenSSH private key.
+    #[error("{0} is not an unencrypted OpenSSH private key: {1}")]
+    NotAKey(PathBuf, ssh_key::Error),
+    /// The system gives no randomness.
+    #[error("a key cannot be made: {0}")]
+    Random(getrandom::Error),
+    /// The folder holds no key that can be used.
+    #[error("there are no host keys in {0}; the gateway makes them when it starts, or `pullgate init` does")]
+    None(PathBuf),
+}
+
+/// Reads every `ssh_host_*_key` in the folder, after making the standard ones that are missing.
+///
+/// # Errors
+/// [`HostKeyError`]
+pub fn load_or_make(folder: &Path) -> Result<Vec<PrivateKey>, HostKeyError> {
+    for (name, algorithm) in STANDARD {
+        make_missing(&folder.join(name), &algorithm)?;
+    }
+    load(folder)
+}
+
+/// The public halves of the keys that are there; makes none.
+///
+/// # Errors
+/// [`HostKeyError`]
+pub fn public_keys(folder: &Path) -> Result<Vec<PublicKey>, HostKeyError> {
+    Ok(load(folder)?.iter().map(|key| key.public_key().clone()).collect())
+}
+
+fn load(folder: &Path) -> Result<Vec<PrivateKey>, HostKeyError> {
+    let io = |error| HostKeyError::Io(folder.to_owned(), error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        if let Ok(name) = entry.map_err(io)?.file_name().into_string()
+            && name.starts_with("ssh_host_")
+            && name.ends_with("_key")
+        {
+            names.push(name);
+        }
+    }
+    // The standard ones first, in their order; the others by name.
+    names.sort_by_key(|name| (STANDARD.iter().position(|(n, _)| n == name).unwrap_or(STANDARD.len()), name.clone()));
+    let keys = names.iter().map(|name| read(&folder.join(name))).collect::<Result<Vec<_>, _>>()?;
+    if keys.is_empty() { Err(HostKeyError::None(folder.to_owned())) } else { Ok(keys) }
+}
+
+fn read(path: &Path) -> Result<PrivateKey, HostKeyError> {
+    let io = |error| HostKeyError::Io(path.to_owned(), error);
+    let file = std::fs::File::open(path).map_err(io)?;
+    // Of the open file, not of the path: what was checked is what is read.
+    let mode = file.metadata().map_err(io)?.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(HostKeyError::Open(path.to_owned(), mode));
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
+    let key = PrivateKey::from_openssh(text.as_str()).map_err(|error| HostKeyError::NotAKey(path.to_owned(), error))?;
+    if key.is_encrypted() {
+        return Err(HostKeyError::NotAKey(path.to_owned(), ssh_key::Error::Encrypted));
+    }
+    Ok(key)
+}
+
+fn make_missing(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> {
+    if path.symlink_metadata().is_ok() {
+        return Ok(());
+    }
+    let io = |error| HostKeyError::Io(path.to_owned(), error);
+    let not_a_key = |error| HostKeyError::NotAKey(path.to_owned(), error);
+    let text = generate(algorithm)?.to_openssh(LineEnding::LF).map_err(not_a_key)?;
+    // Written beside and then linked: a half-written key is never in place, and a key of another process is not replaced.
+    let beside = path.with_extension(format!("new-{}", std::process::id()));
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::hard_link(&beside, path)
+    });
+    let removed = std::fs::remove_file(&beside);
+    match made {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        other => other.map_err(io)?,
+    }
+    removed.map_err(io)
+}
+
+/// A new key.
+fn generate(algorithm: &Algorithm) -> Result<PrivateKey, HostKeyError> {
+    let mut seed = Zeroizing::new([0u8; 32]);
+    getrandom::fill(seed.as_mut()).map_err(HostKeyError::Random)?;
+    let refused = |error| HostKeyError::NotAKey(PathBuf::from("a new key"), error);
+    if *algorithm == Algorithm::Ed25519 {
+        let pair = Ed25519Keypair::from(SigningKey::from_bytes(&seed));
+        return PrivateKey::new(KeypairData::Ed25519(pair), "pullgate host key").map_err(refused);
+    }
+    // The system just gave randomness, so that the infallible wrapper will not have to panic.
+    PrivateKey::random(&mut UnwrapErr(getrandom::SysRng), algorithm.clone()).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn keys_are_made_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(public_keys(dir.path()), Err(HostKeyError::None(_))));
+        let first = load_or_make(dir.path()).unwrap();
+        let kinds: Vec<_> = first.iter().map(|key| key.algorithm().to_string()).collect();
+        assert_eq!(kinds, ["ssh-ed25519", "ecdsa-sha2-nistp256"]);
+        let again: Vec<_> = load_or_make(dir.path()).unwrap().iter().map(|key| key.public_key().clone()).collect();
+        assert_eq!(again, public_keys(dir.path()).unwrap());
+        assert_eq!(again[0], *first[0].public_key());
+        let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["ssh_host_ecdsa_key", "ssh_host_ed25519_key"]);
+        for name in left {
+            assert_eq!(std::fs::metadata(dir.path().join(name)).unwrap().mode() & 0o777, 0o600);
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        load_or_make(dir.path()).unwrap();
+        let path = dir.path().join("ssh_host_ed25519_key");
+        for mode in [0o640, 0o604, 0o660] {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert!(matches!(load_or_make(dir.path()), Err(HostKeyError::Open(_, m)) if m == mode));
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        load_or_make(dir.path()).unwrap();
+        std::fs::write(dir.path().join("ssh_host_ed25519_key"), "not a key\n").unwrap();
+        assert!(matches!(load_or_make(dir.path()), Err(HostKeyError::NotAKey(..))));
+    }
+}

@@ -1,0 +1,88 @@
+//! The socket of a connection, with a way to cut it.
+//!
+//! The SSH library runs a session in a task of its own, and that task may wait in a write that never ends. Cutting the line
+//! ends every wait on it.
+
+use std::io::{Error, ErrorKind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// A stream that fails as soon as its token is cancelled.
+pub(super) struct Line<S> {
+    stream: S,
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Line<S> {
+    pub(super) fn new(stream: S, token: CancellationToken) -> Self {
+        Self { stream, cut: Box::pin(token.cancelled_owned()) }
+    }
+
+    fn check(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        match self.cut.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(ErrorKind::ConnectionAborted.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Error>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[std::io::IoSlice<'_>],
+    ) -> Poll<Result<usize, Error>> {
+        self.check(cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn cutting_ends_a_read_and_a_write_that_wait() {
+        let (near, _far) = tokio::io::duplex(8);
+        let token = CancellationToken::new();
+        let mut line = Line::new(near, token.clone());
+        line.write_all(b"12345678").await.unwrap();
+        let (mut reader, mut writer) = tokio::io::split(line);
+        let reading = tokio::spawn(async move { reader.read_u8().await.unwrap_err().kind() });
+        let writing = tokio::spawn(async move { writer.write_all(b"more").await.unwrap_err().kind() });
+        tokio::task::yield_now().await;
+        token.cancel();
+        assert_eq!(reading.await.unwrap(), ErrorKind::ConnectionAborted);
+        assert_eq!(writing.await.unwrap(), ErrorKind::ConnectionAborted);
+    }
+}

@@ -1,0 +1,104 @@
+//! Who comes to the door: the accept loop, the places for those who are not logged in yet, and the clocks until they are.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Door;
+use super::connection::Connection;
+use super::line::Line;
+use crate::audit::Subject;
+
+/// How long the loop rests after a failed accept: descriptors that ran out come back when connections end.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A place among those who are not logged in yet, and the sign that they are.
+pub(super) struct Startup {
+    _place: OwnedSemaphorePermit,
+    logged_in: CancellationToken,
+}
+
+impl Startup {
+    /// Frees the place and stops the login clock.
+    pub(super) fn logged_in(self) {
+        self.logged_in.cancel();
+    }
+}
+
+/// Accepts connections until `stop`, then lets those that are open finish until `cut`.
+pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken, cut: CancellationToken) {
+    let startups = Arc::new(Semaphore::new(door.settings.startups));
+    let connections = Arc::new(Semaphore::new(door.settings.connections));
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            // Ended connections are collected as they end, so that the set stays as small as what is open.
+            Some(_) = open.join_next(), if !open.is_empty() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let (socket, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::error!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let places = (Arc::clone(&startups).try_acquire_owned(), Arc::clone(&connections).try_acquire_owned());
+        let (Ok(startup), Ok(connection)) = places else {
+            tracing::warn!(%address, "a connection is dropped: all places are taken");
+            continue;
+        };
+        let (door, cut) = (Arc::clone(&door), cut.child_token());
+        open.spawn(async move {
+            serve(door, socket, address, startup, cut).await;
+            drop(connection);
+        });
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+}
+
+/// One connection, from its first byte to its last.
+async fn serve(
+    door: Arc<Door>,
+    socket: TcpStream,
+    address: SocketAddr,
+    place: OwnedSemaphorePermit,
+    cut: CancellationToken,
+) {
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%error, "small packets will be delayed");
+    }
+    let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
+    let logged_in = CancellationToken::new();
+    let startup = Startup { _place: place, logged_in: logged_in.clone() };
+    let connection = Connection::new(Arc::clone(&door), subject, startup);
+    let line = Line::new(socket, cut.clone());
+    // Whatever ends this function ends the session's task with it.
+    let _cut_at_the_end = cut.clone().drop_guard();
+    let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);
+    let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
+        Ok(Ok(session)) => session,
+        Ok(Err(error)) => return tracing::debug!(%address, %error, "a connection did not begin"),
+        Err(_) => return tracing::debug!(%address, "a peer did not say what it is"),
+    };
+    let ended = tokio::select! {
+        ended = &mut session => ended,
+        () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
+            if !logged_in.is_cancelled() {
+                return tracing::debug!(%address, "a peer did not log in in time");
+            }
+            session.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%address, %error, "a connection ended with an error");
+    }
+}

@@ -1,0 +1,78 @@
+//! The SSH door: RFC 4251 to 4254 as far as a fetch needs them, and nothing else of them.
+
+mod algorithms;
+mod answer;
+mod channel;
+mod connection;
+pub mod exec_line;
+mod greeting;
+mod handler;
+pub mod host_keys;
+mod line;
+pub mod listener;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::keys::PrivateKey;
+
+use crate::gate::Gate;
+use crate::git::Git;
+use crate::git::inbound::Budget;
+
+/// The bounds and clocks of the door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a peer may take to send its identification string.
+    pub banner: Duration,
+    /// How long a peer may take from its first byte until it is let in.
+    pub login: Duration,
+    /// How long a connection may be silent, its answers to our keepalives included.
+    pub idle: Duration,
+    /// Connections that are not logged in yet, in all.
+    pub startups: usize,
+    /// Connections in all.
+    pub connections: usize,
+    /// Channels of one connection at the same time.
+    pub channels: usize,
+    /// Keys that a peer may offer on one connection.
+    pub key_probes: usize,
+    /// What a client may send on one channel.
+    pub inbound: Budget,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            banner: Duration::from_secs(10),
+            login: Duration::from_secs(30),
+            idle: Duration::from_secs(600),
+            startups: 200,
+            connections: 4096,
+            // Clients that share a connection open one channel for each fetch; OpenSSH's own server allows ten.
+            channels: 10,
+            // An agent may hold many keys, and the right one may be the last.
+            key_probes: 32,
+            inbound: Budget::default(),
+        }
+    }
+}
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Door {
+    gate: Gate,
+    git: Git,
+    settings: Settings,
+    public_address: String,
+    config: Arc<russh::server::Config>,
+}
+
+impl Door {
+    /// A door with these host keys, in front of this gate. `public_address` (`host:port`) is what hints print.
+    #[must_use]
+    pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
+        let config = Arc::new(algorithms::config(host_keys, &settings));
+        Self { gate, git, settings, public_address, config }
+    }
+}

@@ -1,0 +1,111 @@
+//! From a question to a permission.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::cover::covers;
+use super::refusal::Reason;
+use super::{Gate, Principal, Refusal, decide};
+use crate::audit::{Audit, Ended, Event, Subject, new_id};
+use crate::model::protocol::GitProtocol;
+use crate::model::repo_path::RepoPath;
+use crate::store::{BareRepo, StoreError};
+
+/// A question. Nothing but a fetch can be asked: it has no other field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ask {
+    /// What to fetch from.
+    pub repo: RepoPath,
+    /// The protocol version to speak.
+    pub protocol: GitProtocol,
+}
+
+/// Permission for one upload-pack on one repository, once.
+///
+/// Promise: its fields are private, it cannot be cloned, and serving consumes it. Only [`Gate::authorize`] makes one,
+/// after it read the key again. No field can say anything but "fetch".
+///
+/// ```compile_fail
+/// fn twice(fetch: pullgate::gate::Fetch) -> (pullgate::gate::Fetch, pullgate::gate::Fetch) {
+///     (fetch.clone(), fetch)
+/// }
+/// ```
+/// ```compile_fail
+/// fn swap(fetch: &mut pullgate::gate::Fetch, other: pullgate::store::BareRepo) {
+///     fetch.repo = other;
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Fetch {
+    repo: BareRepo,
+    protocol: GitProtocol,
+    subject: Subject,
+    decided: Instant,
+    audit: Audit,
+}
+
+impl Fetch {
+    /// The repository to serve.
+    #[must_use]
+    pub fn repo(&self) -> &BareRepo {
+        &self.repo
+    }
+
+    /// The protocol version to speak.
+    #[must_use]
+    pub fn protocol(&self) -> GitProtocol {
+        self.protocol
+    }
+
+    /// Uses the permission up and leaves its record.
+    pub fn finish(self, outcome: Ended, bytes_out: u64, bytes_in: u64) {
+        let duration_ms = u64::try_from(self.decided.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let event = Event::Fetch {
+            subject: self.subject,
+            repository: self.repo.name().clone(),
+            protocol: self.protocol.number(),
+            outcome,
+            bytes_out,
+            bytes_in,
+            duration_ms,
+        };
+        self.audit.record(&new_id(), event);
+    }
+}
+
+impl Gate {
+    /// Decides one request: reads the key again, asks the rules, opens the repository.
+    ///
+    /// A repository that is not granted is never looked at, so that neither words nor time tell whether it exists.
+    ///
+    /// # Errors
+    /// A [`Refusal`], which is already recorded.
+    pub fn authorize(&self, who: &Principal, ask: Ask) -> Result<Fetch, Refusal> {
+        let Ask { repo, protocol } = ask;
+        self.decide(who, &repo)
+            .map(|repo| Fetch {
+                repo,
+                protocol,
+                subject: who.subject.clone(),
+                decided: Instant::now(),
+                audit: self.audit.clone(),
+            })
+            .map_err(|reason| self.refuse(&who.subject, reason))
+    }
+
+    fn decide(&self, who: &Principal, name: &RepoPath) -> Result<BareRepo, Reason> {
+        let record = self.current(&who.key)?.ok_or(Reason::Removed)?;
+        decide::may_fetch(&record, name, who.subject.address, Timestamp::now())?;
+        let repo = self.store.open(name).map_err(|error| match error {
+            StoreError::Missing => Reason::Missing { repo: name.clone() },
+            StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_) => {
+                Reason::Repository { repo: name.clone(), why: error.to_string() }
+            }
+        })?;
+        match repo.borrows().iter().find(|other| !covers(&record, other)) {
+            Some(other) => Err(Reason::SharedObjects { repo: name.clone(), other: other.clone() }),
+            None => Ok(repo),
+        }
+    }
+}

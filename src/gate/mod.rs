@@ -1,0 +1,77 @@
+//! Floor 2: the only module that says yes.
+//!
+//! A connection is known (`knows`), then admitted (`admit`), and every request of it is authorised by itself
+//! (`authorize`), with the key read again each time. What comes out is a value that can be used once, for one fetch.
+
+mod admit;
+mod authorize;
+mod cover;
+mod decide;
+mod refusal;
+mod standing;
+
+pub use admit::{Admission, Principal, ProvenKey, Sha1Signature};
+pub use authorize::{Ask, Fetch};
+pub use refusal::{Code, Declined, Refusal};
+pub use standing::Standing;
+
+use crate::audit::{Audit, Event, Subject, new_id};
+use crate::model::public_key::PublicKey;
+use crate::registry::Lookup;
+use crate::registry::change::Unavailable;
+use crate::registry::record::KeyRecord;
+use crate::store::Store;
+
+/// The gate. Cheap to clone. Holds nothing that can write to the registry.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    lookup: Lookup,
+    store: Store,
+    audit: Audit,
+}
+
+impl Gate {
+    /// A gate over a registry and a store.
+    #[must_use]
+    pub fn new(lookup: Lookup, store: Store, audit: Audit) -> Self {
+        Self { lookup, store, audit }
+    }
+
+    /// Whether this key is registered. Grants nothing: whoever offers a key has proved nothing yet.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the registry cannot say.
+    pub fn knows(&self, key: &PublicKey) -> Result<bool, Unavailable> {
+        Ok(self.current(key)?.is_some())
+    }
+
+    /// The record of exactly this key: found by fingerprint, then compared as a whole.
+    fn current(&self, key: &PublicKey) -> Result<Option<KeyRecord>, Unavailable> {
+        Ok(self.lookup.key(&key.fingerprint())?.filter(|record| record.key == *key))
+    }
+
+    /// Records that a connection ended without anybody let in.
+    pub fn turned_away(&self, subject: Subject, reason: &str) {
+        self.audit.record(&new_id(), Event::LoginRefused { subject, reason: reason.to_owned() });
+    }
+
+    /// Says no to something that cannot be asked for here at all.
+    #[must_use]
+    pub fn decline(&self, subject: &Subject, declined: Declined) -> Refusal {
+        self.refuse(subject, declined.into())
+    }
+
+    /// The one place where a refusal is made: it has a record from the start.
+    fn refuse(&self, subject: &Subject, reason: refusal::Reason) -> Refusal {
+        let id = new_id();
+        let refusal = Refusal::new(&id, subject, &reason);
+        let code = refusal.code().as_str().to_owned();
+        let event =
+            Event::Refused { subject: subject.clone(), code, reason: reason.to_string(), asked: reason.asked() };
+        self.audit.record(&id, event);
+        refusal
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! Every "no", and the one map from its true reason to the words that a client hears.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+
+use crate::audit::Subject;
+use crate::model::repo_path::RepoPath;
+use crate::model::text::printable;
+use crate::registry::change::Unavailable;
+
+/// The longest part of a client's own text that is repeated to it, in characters.
+const ECHO: usize = 120;
+
+/// The stable word of a refusal: what scripts match and what the troubleshooting guide is sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// No such repository, or not granted: the same words.
+    NotGranted,
+    /// A push.
+    ReadOnly,
+    /// The key is over.
+    Expired,
+    /// The key is out of use for the time being.
+    Suspended,
+    /// The key was removed while its connection was open.
+    Removed,
+    /// The key may not come from there.
+    SourceAddress,
+    /// Too much is going on.
+    Busy,
+    /// The registry cannot say.
+    Unavailable,
+    /// The repository is granted, but cannot be served.
+    Repository,
+    /// The repository borrows objects of one that is not granted.
+    SharedObjects,
+    /// No repository can have that path.
+    BadPath,
+    /// The command is none that is served.
+    NotServed,
+    /// The login rests on SHA-1.
+    Sha1Signature,
+}
+
+impl Code {
+    /// All of them.
+    pub const ALL: [Self; 13] = [
+        Self::NotGranted,
+        Self::ReadOnly,
+        Self::Expired,
+        Self::Suspended,
+        Self::Removed,
+        Self::SourceAddress,
+        Self::Busy,
+        Self::Unavailable,
+        Self::Repository,
+        Self::SharedObjects,
+        Self::BadPath,
+        Self::NotServed,
+        Self::Sha1Signature,
+    ];
+
+    /// The word, as it stands in brackets at the end of a message.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotGranted => "not-granted",
+            Self::ReadOnly => "read-only",
+            Self::Expired => "expired",
+            Self::Suspended => "suspended",
+            Self::Removed => "removed",
+            Self::SourceAddress => "source-address",
+            Self::Busy => "busy",
+            Self::Unavailable => "unavailable",
+            Self::Repository => "repository",
+            Self::SharedObjects => "shared-objects",
+            Self::BadPath => "bad-path",
+            Self::NotServed => "not-served",
+            Self::Sha1Signature => "sha1-signature",
+        }
+    }
+}
+
+/// What can be refused without looking anything up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declined {
+    /// A push; with the path that was named, as text of the client.
+    Push(String),
+    /// A path that no repository can have, and why.
+    BadPath(String, String),
+    /// A command that is not served.
+    NotServed(String),
+    /// The login rests on SHA-1.
+    Sha1Signature,
+    /// The registry could not say who this is.
+    Unavailable,
+    /// Too much is going on.
+    Busy,
+}
+
+/// Why, in truth. Its `Display` is for records and operators.
+#[derive(Debug)]
+pub(super) enum Reason {
+    NotGranted { repo: RepoPath },
+    Missing { repo: RepoPath },
+    Expired { at: Timestamp },
+    Suspended { since: Timestamp },
+    Removed,
+    SourceAddress { from: Option<IpAddr> },
+    Unavailable(String),
+    Repository { repo: RepoPath, why: String },
+    SharedObjects { repo: RepoPath, other: RepoPath },
+    Declined(Declined),
+}
+
+impl From<Declined> for Reason {
+    fn from(declined: Declined) -> Self {
+        Self::Declined(declined)
+    }
+}
+
+impl From<Unavailable> for Reason {
+    fn from(unavailable: Unavailable) -> Self {
+        tracing::error!(%unavailable, "a request cannot be decided");
+        Self::Unavailable(unavailable.reason)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotGranted { .. } => f.write_str("no grant covers it"),
+            Self::Missing { .. } => f.write_str("granted, but not in the store"),
+            Self::Expired { at } => write!(f, "expired at {at}"),
+            Self::Suspended { since } => write!(f, "suspended since {since}"),
+            Self::Removed => f.write_str("the key is no longer registered"),
+            Self::SourceAddress { from: Some(from) } => write!(f, "not from {from}"),
+            Self::SourceAddress { from: None } => f.write_str("the address is not known"),
+            Self::Unavailable(why) => f.write_str(why),
+            Self::Repository { why, .. } => f.write_str(why),
+            Self::SharedObjects { other, .. } => write!(f, "it borrows objects from {other}, which no grant covers"),
+            Self::Declined(declined) => f.write_str(match declined {
+                Declined::Push(_) => "a push",
+                Declined::BadPath(_, why) => why,
+                Declined::NotServed(_) => "not a command of this gateway",
+                Declined::Sha1Signature => "the login was signed with SHA-1",
+                Declined::Unavailable => "the registry could not say who this is",
+                Declined::Busy => "too much is going on",
+            }),
+        }
+    }
+}
+
+impl Reason {
+    /// What was asked for, safe to print.
+    pub(super) fn asked(&self) -> String {
+        match self {
+            Self::NotGranted { repo }
+            | Self::Missing { repo }
+            | Self::Repository { repo, .. }
+            | Self::SharedObjects { repo, .. } => repo.to_string(),
+            Self::Declined(Declined::Push(text) | Declined::BadPath(text, _) | Declined::NotServed(text)) => {
+                printable(text, ECHO)
+            }
+            Self::Declined(Declined::Sha1Signature | Declined::Unavailable | Declined::Busy)
+            | Self::Expired { .. }
+            | Self::Suspended { .. }
+            | Self::Removed
+            | Self::SourceAddress { .. }
+            | Self::Unavailable(_) => String::new(),
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::NotGranted { .. } | Self::Missing { .. } => Code::NotGranted,
+            Self::Expired { .. } => Code::Expired,
+            Self::Suspended { .. } => Code::Suspended,
+            Self::Removed => Code::Removed,
+            Self::SourceAddress { .. } => Code::SourceAddress,
+            Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => Code::Unavailable,
+            Self::Repository { .. } => Code::Repository,
+            Self::SharedObjects { .. } => Code::SharedObjects,
+            Self::Declined(Declined::Push(_)) => Code::ReadOnly,
+            Self::Declined(Declined::BadPath(..)) => Code::BadPath,
+            Self::Declined(Declined::NotServed(_)) => Code::NotServed,
+            Self::Declined(Declined::Sha1Signature) => Code::Sha1Signature,
+            Self::Declined(Declined::Busy) => Code::Busy,
+        }
+    }
+
+    /// The sentence and the remedy. `who` is `key acme/ci (SHA256:…)`, `account` who can help.
+    fn words(&self, who: &str, account: &str) -> String {
+        let asked = self.asked();
+        match self {
+            // Word for word the same, whether it is there or not.
+            Self::NotGranted { repo } | Self::Missing { repo } => {
+                format!("{repo}: repository not found, or not granted to {who}")
+            }
+            Self::Expired { at } => format!(
+                "{who} expired on {}; ask an administrator of {account} to extend or rotate it",
+                at.strftime("%Y-%m-%d")
+            ),
+            Self::Suspended { since } => format!(
+                "{who} is suspended since {}; ask an administrator of {account} to resume it",
+                since.strftime("%Y-%m-%d")
+            ),
+            Self::Removed => {
+                format!("{who} is no longer registered; ask an administrator of {account} to register a key")
+            }
+            Self::SourceAddress { from: Some(from) } => {
+                format!("{who} may not be used from {from}; ask an administrator of {account} to allow that address")
+            }
+            Self::SourceAddress { from: None } => {
+                format!("{who} may only be used from certain addresses, and yours is not known")
+            }
+            Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => {
+                "this gateway cannot look up keys at the moment; try again in a minute".to_owned()
+            }
+            Self::Repository { repo, .. } => {
+                format!("{repo}: the repository cannot be served as it is; an operator of this gateway can see why")
+            }
+            Self::SharedObjects { repo, .. } => format!(
+                "{repo}: it shares objects with another repository that is not granted to {who}; ask an administrator of {account}"
+            ),
+            Self::Declined(Declined::Push(_)) => {
+                format!("this gateway is read-only: git push to {asked} is not possible here")
+            }
+            Self::Declined(Declined::BadPath(_, why)) => format!("{asked}: {why}"),
+            Self::Declined(Declined::NotServed(_)) => {
+                format!("{asked}: not served here; this gateway serves git clone, fetch and ls-remote")
+            }
+            Self::Declined(Declined::Sha1Signature) => {
+                "signatures with SHA-1 (ssh-rsa) are not accepted: use an ed25519 or ECDSA key, or a client that signs with rsa-sha2-256"
+                    .to_owned()
+            }
+            Self::Declined(Declined::Busy) => "too many requests at the moment; try again in a minute".to_owned(),
+        }
+    }
+}
+
+/// A "no" as a client hears it: one line with sentence, remedy, code and the id of its record.
+///
+/// Never holds a path of the server, and no control character whatever the client sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    code: Code,
+    text: String,
+}
+
+impl Refusal {
+    pub(super) fn new(id: &str, subject: &Subject, reason: &Reason) -> Self {
+        let code = reason.code();
+        let (who, account) = match (&subject.key, &subject.fingerprint) {
+            (Some(name), Some(fingerprint)) => (format!("key {name} ({fingerprint})"), name.account.to_string()),
+            _ => ("this key".to_owned(), "the account".to_owned()),
+        };
+        let text = format!("{} [{}] (id {id})", reason.words(&who, &account), code.as_str());
+        Self { code, text }
+    }
+
+    /// The stable word.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

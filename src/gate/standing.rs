@@ -1,0 +1,43 @@
+//! What a key may hear about itself.
+
+use jiff::Timestamp;
+
+use super::refusal::Reason;
+use super::{Gate, Principal, Refusal, decide};
+use crate::model::expiry::Expiry;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::grant::Grant;
+use crate::model::key_name::KeyName;
+use crate::registry::record::Holder;
+
+/// A key's own view of itself, for the greeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its name.
+    pub name: KeyName,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// A machine's or a person's.
+    pub holder: Holder,
+    /// Until when it is good.
+    pub expiry: Expiry,
+    /// What it may fetch.
+    pub grants: Vec<Grant>,
+}
+
+impl Gate {
+    /// How the key stands now, read again.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when the key may do nothing at the moment.
+    pub fn standing(&self, who: &Principal) -> Result<Standing, Refusal> {
+        let standing = || -> Result<Standing, Reason> {
+            let record = self.current(&who.key)?.ok_or(Reason::Removed)?;
+            decide::in_use(&record, who.subject.address, Timestamp::now())?;
+            let fingerprint = record.fingerprint();
+            let (name, holder) = (record.name, record.holder);
+            Ok(Standing { name, fingerprint, holder, expiry: record.expiry, grants: record.grants })
+        };
+        standing().map_err(|reason| self.refuse(&who.subject, reason))
+    }
+}

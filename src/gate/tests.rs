@@ -1,0 +1,208 @@
+use std::net::IpAddr;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::refusal::Reason;
+use super::*;
+use crate::model::expiry::Expiry;
+use crate::model::grant::Grant;
+use crate::model::key_name::KeyName;
+use crate::model::name::AccountName;
+use crate::model::protocol::GitProtocol;
+use crate::model::repo_path::RepoPath;
+use crate::registry::Amend;
+use crate::registry::change::Change;
+use crate::registry::record::{Holder, Suspension};
+use crate::store::{Settings, sample};
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+
+struct House {
+    gate: Gate,
+    amend: Amend,
+    dir: tempfile::TempDir,
+}
+
+fn house(grants: &[&str], holder: Holder) -> House {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("root");
+    for name in ["acme/app.git", "acme/base.git", "other/app.git"] {
+        sample::create(&root.join(name)).unwrap();
+    }
+    let (lookup, amend) = crate::registry::open(&dir.path().join("registry")).unwrap();
+    let add = Change::KeyAdd {
+        key: key(),
+        name: KeyName::parse("acme/ci").unwrap(),
+        holder,
+        note: Default::default(),
+        expiry: Expiry::Never,
+        sources: Vec::new(),
+        grants: grants.iter().map(|g| Grant::parse(g).unwrap()).collect(),
+    };
+    amend.commit("test", &[Change::AccountAdd { account: AccountName::parse("acme").unwrap() }, add]).unwrap();
+    let store = Store::new(&Settings { root, owners: Vec::new() }).unwrap();
+    let audit = Audit::open(&dir.path().join("audit.jsonl")).unwrap();
+    House { gate: Gate::new(lookup, store, audit), amend, dir }
+}
+
+fn key() -> PublicKey {
+    PublicKey::parse(KEY).unwrap()
+}
+
+fn principal(house: &House) -> Principal {
+    let record = house.gate.current(&key()).unwrap().unwrap();
+    let subject = Subject {
+        key: Some(record.name),
+        fingerprint: Some(key().fingerprint()),
+        address: Some("192.0.2.7".parse().unwrap()),
+        client: None,
+    };
+    Principal { key: key(), subject }
+}
+
+fn ask(house: &House, who: &Principal, repo: &str) -> Result<Fetch, Refusal> {
+    let repo = RepoPath::parse(repo).unwrap();
+    house.gate.authorize(who, Ask { repo, protocol: GitProtocol::V2 })
+}
+
+fn audit(house: &House) -> String {
+    std::fs::read_to_string(house.dir.path().join("audit.jsonl")).unwrap()
+}
+
+/// Security rule 28: the words do not tell whether it exists, and differ by nothing but the id.
+#[test]
+fn absent_and_not_granted_are_told_alike() {
+    let house = house(&["acme/app", "acme/nothing"], Holder::DeployKey);
+    let who = principal(&house);
+    let text = |repo: &str| {
+        let refusal = ask(&house, &who, repo).unwrap_err().to_string();
+        refusal.replace(repo, "REPO").split(" (id").next().unwrap().to_owned()
+    };
+    let absent = text("acme/nothing");
+    assert_eq!(absent, text("acme/base"));
+    assert_eq!(absent, text("other/app"));
+    assert_eq!(absent, text("nobody/none"));
+    assert_eq!(
+        absent,
+        format!("REPO: repository not found, or not granted to key acme/ci ({}) [not-granted]", key().fingerprint())
+    );
+}
+
+#[test]
+fn a_grant_opens_exactly_what_it_says() {
+    let house = house(&["acme/app"], Holder::DeployKey);
+    let who = principal(&house);
+    let fetch = ask(&house, &who, "acme/app").unwrap();
+    assert_eq!(fetch.repo().name().as_str(), "acme/app");
+    fetch.finish(crate::audit::Ended::Served, 10, 5);
+    assert!(audit(&house).contains("\"event\":\"fetch\"") && audit(&house).contains("\"bytes_out\":10"));
+}
+
+#[test]
+fn an_account_key_reads_its_account_and_no_other() {
+    let house = house(&[], Holder::AccountKey);
+    let who = principal(&house);
+    assert!(ask(&house, &who, "acme/base").is_ok());
+    assert_eq!(ask(&house, &who, "other/app").unwrap_err().code(), Code::NotGranted);
+}
+
+#[test]
+fn the_key_is_read_again_at_every_request() {
+    let house = house(&["acme/app"], Holder::DeployKey);
+    let who = principal(&house);
+    assert!(ask(&house, &who, "acme/app").is_ok());
+    house
+        .amend
+        .commit(
+            "test",
+            &[Change::KeyUngrant { key: key().fingerprint(), grants: vec![Grant::parse("acme/app").unwrap()] }],
+        )
+        .unwrap();
+    assert_eq!(ask(&house, &who, "acme/app").unwrap_err().code(), Code::NotGranted);
+    house.amend.commit("test", &[Change::KeyRemove { key: key().fingerprint() }]).unwrap();
+    assert_eq!(ask(&house, &who, "acme/app").unwrap_err().code(), Code::Removed);
+    assert_eq!(house.gate.standing(&who).unwrap_err().code(), Code::Removed);
+    assert_eq!(house.gate.knows(&key()), Ok(false));
+}
+
+#[test]
+fn borrowed_objects_need_a_grant_of_their_own() {
+    let house = house(&["acme/app"], Holder::DeployKey);
+    let info = house.dir.path().join("root/acme/app.git/objects/info");
+    std::fs::create_dir_all(&info).unwrap();
+    std::fs::write(info.join("alternates"), "../../base.git/objects\n").unwrap();
+    let who = principal(&house);
+    let refusal = ask(&house, &who, "acme/app").unwrap_err();
+    assert_eq!(refusal.code(), Code::SharedObjects);
+    assert!(!refusal.to_string().contains("acme/base"), "the other one is not named: {refusal}");
+    house
+        .amend
+        .commit(
+            "test",
+            &[Change::KeyGrant { key: key().fingerprint(), grants: vec![Grant::parse("acme/base").unwrap()] }],
+        )
+        .unwrap();
+    assert!(ask(&house, &who, "acme/app").is_ok());
+}
+
+#[test]
+fn a_broken_repository_is_refused_without_its_place() {
+    let house = house(&["acme/app"], Holder::DeployKey);
+    std::fs::remove_file(house.dir.path().join("root/acme/app.git/HEAD")).unwrap();
+    let refusal = ask(&house, &principal(&house), "acme/app").unwrap_err();
+    assert_eq!(refusal.code(), Code::Repository);
+    assert!(!refusal.to_string().contains(house.dir.path().to_str().unwrap()));
+    assert!(audit(&house).contains("there is no HEAD file"));
+}
+
+#[test]
+fn the_refusals_id_is_in_its_record() {
+    let house = house(&[], Holder::DeployKey);
+    let refusal = ask(&house, &principal(&house), "acme/app").unwrap_err().to_string();
+    let id = refusal.split("(id ").nth(1).unwrap().trim_end_matches(')');
+    assert!(audit(&house).contains(&format!("\"id\":\"{id}\"")));
+}
+
+#[test]
+fn expiry_suspension_and_source_stand_before_grants() {
+    let house = house(&["acme/app"], Holder::DeployKey);
+    let mut record = house.gate.current(&key()).unwrap().unwrap();
+    let repo = RepoPath::parse("acme/app").unwrap();
+    let now = Timestamp::now();
+    let from = |text: &str| Some(text.parse::<IpAddr>().unwrap());
+    let decide = |record: &KeyRecord, from| decide::may_fetch(record, &repo, from, now);
+    assert!(decide(&record, None).is_ok());
+    record.sources = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
+    assert!(decide(&record, from("10.9.9.9")).is_ok());
+    assert!(decide(&record, from("::ffff:10.9.9.9")).is_ok(), "a mapped address is the address");
+    assert!(decide(&record, from("2001:db8::1")).is_ok());
+    assert!(matches!(decide(&record, from("11.0.0.1")), Err(Reason::SourceAddress { .. })));
+    assert!(matches!(decide(&record, None), Err(Reason::SourceAddress { from: None })));
+    record.expiry = Expiry::At(now);
+    assert!(matches!(decide(&record, from("11.0.0.1")), Err(Reason::Expired { .. })));
+    record.expiry = Expiry::At(now + SignedDuration::from_secs(1));
+    assert!(decide(&record, from("10.0.0.1")).is_ok());
+    record.suspended = Some(Suspension { at: now, by: "test".to_owned() });
+    assert!(matches!(decide(&record, from("10.0.0.1")), Err(Reason::Suspended { .. })));
+}
+
+#[test]
+fn refusals_echo_nothing_dangerous() {
+    let house = house(&[], Holder::DeployKey);
+    let hostile = "x\u{1b}[2J\n\u{202e}y".to_owned();
+    for declined in [
+        Declined::Push(hostile.clone()),
+        Declined::NotServed(hostile.clone()),
+        Declined::BadPath(hostile, "no".to_owned()),
+    ] {
+        let text = house.gate.decline(&Subject::default(), declined).to_string();
+        assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
+    }
+}
+
+#[test]
+fn codes_are_distinct_words() {
+    let words: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+    assert_eq!(words.len(), Code::ALL.len());
+    assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
+}

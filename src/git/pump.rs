@@ -1,0 +1,154 @@
+//! Bytes both ways between a client and its git, under the clocks.
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+
+use super::child::Child;
+use super::clocks::Clocks;
+use super::inbound::Inbound;
+use super::{Outbound, Settings};
+use crate::audit::Ended;
+use crate::model::text::printable_bytes;
+
+/// The largest piece that is read from git at once, in bytes.
+const PIECE: usize = 256 * 1024;
+/// How much of git's own complaint is kept for the log, in bytes.
+const COMPLAINT: usize = 4096;
+
+/// What a fetch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Served {
+    pub(super) status: u32,
+    pub(super) ended: Ended,
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+}
+
+/// Serves until git ends, the client leaves, or a clock runs out.
+pub(super) async fn serve(
+    mut child: Child,
+    settings: &Settings,
+    mut inbound: Inbound,
+    outbound: &mut impl Outbound,
+) -> Served {
+    let mut clocks = Clocks::start(settings);
+    let (mut bytes_in, mut bytes_out) = (0u64, 0u64);
+    let mut stdin = child.stdin.take();
+    let mut buffer = BytesMut::with_capacity(PIECE);
+    let mut complaint = Complaint::default();
+    // What is on its way to git and not yet in its pipe.
+    let mut pending = bytes::Bytes::new();
+    let ended = loop {
+        if buffer.capacity() - buffer.len() < PIECE / 2 {
+            buffer.reserve(PIECE);
+        }
+        tokio::select! {
+            read = child.stdout.read_buf(&mut buffer) => match read {
+                Ok(0) => break Ended::Served,
+                Ok(_) => {
+                    let piece = buffer.split().freeze();
+                    clocks.sending(&piece);
+                    let length = piece.len() as u64;
+                    // The client's reading is the one thing that may take long here; the clocks go on.
+                    tokio::select! {
+                        sent = outbound.send(piece) => match sent {
+                            Ok(()) => bytes_out += length,
+                            Err(super::Gone) => break Ended::ClientGone,
+                        },
+                        () = tokio::time::sleep_until(clocks.deadline()) => break Ended::TimedOut,
+                    }
+                    clocks.moved();
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "git cannot be read");
+                    break Ended::Failed;
+                }
+            },
+            next = inbound.next(), if pending.is_empty() && stdin.is_some() => match next {
+                Some(piece) => {
+                    bytes_in += piece.len() as u64;
+                    pending = piece;
+                    clocks.moved();
+                }
+                None if inbound.flooded() => break Ended::Flooded,
+                // End of file, or the client is gone: git sees its input end and decides.
+                None => stdin = None,
+            },
+            written = write_some(&mut stdin, &pending), if !pending.is_empty() => match written {
+                Ok(length) => drop(pending.split_to(length)),
+                // git has stopped reading; what it has to say comes on its output.
+                Err(_) => { stdin = None; pending.clear(); }
+            },
+            more = complaint.read(&mut child.stderr), if !complaint.over => complaint.over = !more,
+            () = tokio::time::sleep_until(clocks.deadline()) => break Ended::TimedOut,
+            () = outbound.gone() => break Ended::ClientGone,
+        }
+        if inbound.flooded() {
+            break Ended::Flooded;
+        }
+    };
+    drop(stdin);
+    let (status, ended) = match ended {
+        Ended::Served => exit_of(&mut child, &mut complaint).await,
+        Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
+    };
+    complaint.log();
+    Served { status, ended, bytes_in, bytes_out }
+}
+
+/// How git itself ended, once its output did.
+async fn exit_of(child: &mut Child, complaint: &mut Complaint) -> (u32, Ended) {
+    const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
+    let finished = tokio::time::timeout(LAST_WORDS, async {
+        while !complaint.over {
+            complaint.over = !complaint.read(&mut child.stderr).await;
+        }
+        child.wait().await
+    });
+    match finished.await {
+        Ok(Ok(Some(0))) => (0, Ended::Served),
+        Ok(Ok(Some(code))) => (u32::try_from(code).unwrap_or(128), Ended::Failed),
+        Ok(Ok(None)) => (128, Ended::Failed),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "git's end cannot be learnt");
+            (128, Ended::Failed)
+        }
+        // Its output is closed and it does not end.
+        Err(_) => (128, Ended::Failed),
+    }
+}
+
+async fn write_some(stdin: &mut Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> std::io::Result<usize> {
+    match stdin {
+        Some(stdin) => stdin.write(bytes).await,
+        None => Err(std::io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+/// git's standard error: read to its end so that git never waits, kept up to a bound, shown to operators alone.
+#[derive(Debug, Default)]
+struct Complaint {
+    text: Vec<u8>,
+    over: bool,
+}
+
+impl Complaint {
+    /// Reads some; `false` at the end.
+    async fn read(&mut self, stderr: &mut (impl AsyncRead + Unpin)) -> bool {
+        let mut buffer = [0u8; 1024];
+        match stderr.read(&mut buffer).await {
+            Ok(length @ 1..) => {
+                let room = COMPLAINT.saturating_sub(self.text.len());
+                self.text.extend(buffer.iter().take(length.min(room)));
+                true
+            }
+            Ok(0) | Err(_) => false,
+        }
+    }
+
+    fn log(&self) {
+        if !self.text.is_empty() {
+            tracing::warn!(stderr = %printable_bytes(&self.text, COMPLAINT), "git complained");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The law as data: which room is on which floor, and which word may stand where. A new room is a new row here.
+
+/// Where each room is. The longest row that a module's path starts with is its room; a room names only itself and rooms
+/// with a smaller number. There are no exceptions: rooms with the same number do not name each other.
+pub(crate) const FLOORS: &[(u8, &str)] = &[
+    (0, "model"),
+    (1, "registry"),
+    (1, "store"),
+    (1, "audit"),
+    (1, "cache"),
+    (1, "sandbox"),
+    (2, "gate"),
+    (2, "admin"),
+    (3, "git"),
+    // The corridor declares the doors and names neither; the doors name neither the corridor nor each other.
+    (4, "front"),
+    (4, "front::ssh"),
+    (4, "front::control"),
+    (5, "daemon"),
+    (6, "cli"),
+];
+
+/// What the binary may name of the library: it turns arguments into an exit code, and `cli` does the rest.
+pub(crate) const MAIN_MAY_NAME: &[&str] = &["cli"];
+
+/// The most lines of one source file.
+pub(crate) const MAX_LINES: usize = 400;
+
+/// The file in which a proven key is made, out of what the SSH library verified.
+pub(crate) const PROVEN_KEY_MAKER: &str = "src/front/ssh/handler.rs";
+
+/// The file that defines a proven key, by the library's type that only the library can make.
+pub(crate) const PROOF_TAKER: &str = "src/gate/admit.rs";
+
+/// What is confined.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum What {
+    /// An identifier, wherever it stands in a path.
+    Word(&'static str),
+    /// A path and everything below it.
+    Path(&'static [&'static str]),
+    /// A path and everything below it, but for one branch.
+    PathBut(&'static [&'static str], &'static str),
+    /// A macro, with its exclamation mark.
+    Macro(&'static str),
+}
+
+/// One thing and the places where it may stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Confined {
+    pub(crate) what: What,
+    /// A file; or, with a star at the end, everything that starts so. Each has its reason beside it.
+    pub(crate) may: &'static [&'static str],
+    /// Whether at most one file (test files aside) may have it.
+    pub(crate) one_file: bool,
+    /// What to do instead.
+    pub(crate) remedy: &'static str,
+}
+
+const STARTS_A_PROCESS: Confined = Confined {
+    what: What::Word(""),
+    may: &[
+        // The one place that starts git for a client.
+        "src/git/child.rs",
+        // Its tests.
+        "src/git/child/tests.rs",
+        // Wraps such a child; cannot do so without naming it.
+        "src/sandbox*",
+        // Shows a person a real clone, with the git that they have.
+        "src/cli/quickstart*",
+        // Asks `git --version` before anything is served.
+        "src/cli/check*",
+    ],
+    one_file: false,
+    remedy: "only src/git/child.rs starts git, behind src/sandbox; hand it a gate::Fetch",
+};
+
+const READS_THE_ENVIRONMENT: Confined = Confined {
+    what: What::Word(""),
+    may: &[
+        // The command line's own variables.
+        "src/cli*",
+        // The one file that knows where values come from.
+        "src/daemon/config*",
+    ],
+    one_file: false,
+    remedy: "take the value as a setting; only src/cli and src/daemon/config know where values come from",
+};
+
+const NOTHING_PRINTS: &str = "the command line writes through a handle, everything else says it with tracing";
+const UNFINISHED: &str = "finish it: no half-done code is kept";
+
+/// Every confined thing.
+pub(crate) const CONFINED: &[Confined] = &[
+    Confined {
+        what: What::Word("sled"),
+        may: &["src/registry*"],
+        one_file: true,
+        remedy: "the index is one file in src/registry: ask the registry's Lookup or Amend",
+    },
+    Confined {
+        what: What::Word("git2"),
+        may: &["src/store*"],
+        one_file: false,
+        remedy: "ask the store: it is the only room that opens repositories in this process",
+    },
+    Confined {
+        // The key types are words of the whole house; the protocol is one door's business.
+        what: What::PathBut(&["russh"], "keys"),
+        // And the gate takes over the library's proof of a signature, which no type of ours can stand for.
+        may: &["src/front/ssh/*", PROOF_TAKER],
+        one_file: false,
+        remedy: "only src/front/ssh speaks SSH; elsewhere name russh::keys, or better a type of src/model",
+    },
+    Confined {
+        what: What::Word("VerifiedPublicKey"),
+        may: &[PROVEN_KEY_MAKER, PROOF_TAKER],
+        one_file: false,
+        remedy: "only the SSH handler's auth_publickey turns a verified key into a ProvenKey; take the ProvenKey",
+    },
+    Confined {
+        what: What::Word("anyhow"),
+        may: &["src/main.rs"],
+        one_file: false,
+        remedy: "the library's errors are enums with kind, fact and hint (thiserror); anyhow is for the binary",
+    },
+    Confined { what: What::Path(&["std", "process", "Command"]), ..STARTS_A_PROCESS },
+    Confined { what: What::Path(&["tokio", "process"]), ..STARTS_A_PROCESS },
+    Confined { what: What::Path(&["std", "env", "var"]), ..READS_THE_ENVIRONMENT },
+    Confined { what: What::Path(&["std", "env", "vars"]), ..READS_THE_ENVIRONMENT },
+    Confined { what: What::Path(&["std", "env", "var_os"]), ..READS_THE_ENVIRONMENT },
+    Confined { what: What::Path(&["std", "env", "vars_os"]), ..READS_THE_ENVIRONMENT },
+    Confined { what: What::Macro("print"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
+    Confined { what: What::Macro("println"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
+    Confined { what: What::Macro("eprint"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
+    Confined { what: What::Macro("eprintln"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
+    Confined { what: What::Macro("dbg"), may: &[], one_file: false, remedy: UNFINISHED },
+    Confined { what: What::Macro("todo"), may: &[], one_file: false, remedy: UNFINISHED },
+    Confined { what: What::Macro("unimplemented"), may: &[], one_file: false, remedy: UNFINISHED },
+];
+
+/// Where the name of git's receiving program may stand, test code aside. Nowhere near a process.
+pub(crate) const MAY_SAY_RECEIVE_PACK: &[&str] = &[
+    // Recognises a push, to tell it from nonsense.
+    "src/front/ssh/exec_line.rs",
+    // Says that there is no such thing here.
+    "src/gate/refusal.rs",
+];
+
+/// Whether `path` is what one row of a list of places means.
+pub(crate) fn allows(row: &str, path: &str) -> bool {
+    match row.strip_suffix('*') {
+        Some(start) => path.starts_with(start),
+        None => path == row,
+    }
+}
