@@ -219,6 +219,19 @@ impl IndexReader {
         guarded(|| self.0.meta.get(APPLIED))?.map(|value| parse(&value)).transpose()
     }
 
+    /// Puts rubbish in a key's place.
+    #[cfg(test)]
+    pub(super) fn spoil(&self, fingerprint: &Fingerprint) {
+        self.0.keys.insert(fingerprint.as_bytes(), b"{}").unwrap();
+    }
+
+    /// Puts one key in another one's place.
+    #[cfg(test)]
+    pub(super) fn confuse(&self, fingerprint: &Fingerprint, with: &Fingerprint) {
+        let other = self.0.keys.get(with.as_bytes()).unwrap().unwrap();
+        self.0.keys.insert(fingerprint.as_bytes(), other).unwrap();
+    }
+
     /// The key that a name leads to.
     pub(super) fn named(&self, name: &KeyName) -> Result<Option<KeyRecord>, Unavailable> {
         // Two reads, and a commit may fall between them. It cannot do so again and again: each takes a disk's sync.

@@ -178,6 +178,8 @@ impl Writer {
             match outcome.and_then(|index| index.apply(&since, Some(applied)).map(|()| index)) {
                 Ok(index) => {
                     let reader = index.reader();
+                    // What was wrong was wrong with the index before this one.
+                    self.reading.take_damage();
                     self.reading.set(Source::Index(reader.clone()));
                     self.base = Base::Index(index, reader);
                     tracing::info!(seq = applied.seq, "the index is built");

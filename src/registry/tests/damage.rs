@@ -176,3 +176,73 @@ fn an_older_journal_wins_over_a_newer_index() {
     settle(&lookup);
     assert_eq!(everything(&lookup), before);
 }
+
+/// The open index, to do harm to it.
+fn index(lookup: &Lookup) -> crate::registry::index::IndexReader {
+    match &*lookup.0.source.read().unwrap() {
+        Source::Index(reader) => reader.clone(),
+        other @ (Source::Replayed(_) | Source::Nobody(_)) => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_record_that_does_not_parse_is_no_answer_and_is_built_again() {
+    for confused in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let before = sample(dir.path());
+        let (lookup, amend) = open(dir.path()).unwrap();
+        let victim = key(1).fingerprint();
+        if confused {
+            index(&lookup).confuse(&victim, &key(2).fingerprint());
+        } else {
+            index(&lookup).spoil(&victim);
+        }
+        assert!(lookup.key(&victim).is_err());
+        // The writer looks around before its next commit, or after a second.
+        commit(&amend, &[account_add("gamma")]);
+        let start = Instant::now();
+        while lookup.key(&victim).is_err() {
+            assert!(start.elapsed() < Duration::from_secs(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        settle(&lookup);
+        assert_eq!(everything(&lookup).1, before.1);
+        drop((lookup, amend));
+        let (lookup, _amend) = open(dir.path()).unwrap();
+        assert!(from_index(&lookup));
+        assert_eq!((everything(&lookup).1, lookup.accounts().unwrap().len()), (before.1, 3));
+    }
+}
+
+#[test]
+fn a_commit_that_reads_a_spoiled_record_is_not_made() {
+    let dir = tempfile::tempdir().unwrap();
+    sample(dir.path());
+    let (lookup, amend) = open(dir.path()).unwrap();
+    index(&lookup).spoil(&key(1).fingerprint());
+    let answer = amend.commit("tester", &[key_add(1, "beta/again", &[])]);
+    assert!(matches!(answer, Err(CommitError::Unavailable(_))), "{answer:?}");
+}
+
+#[test]
+fn when_the_writer_dies_nothing_hangs_and_nothing_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    sample(dir.path());
+    let (lookup, amend) = open(dir.path()).unwrap();
+    let file = OpenOptions::new().write(true).open(dir.path().join("journal")).unwrap();
+    file.write_all_at(b"????", 30).unwrap();
+    index(&lookup).spoil(&key(1).fingerprint());
+    assert!(lookup.key(&key(1).fingerprint()).is_err());
+    let start = Instant::now();
+    while lookup.accounts().is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(lookup.key(&key(2).fingerprint()).is_err());
+    for _ in 0..3 {
+        let answer = amend.commit("tester", &[account_add("gamma")]);
+        assert!(matches!(answer, Err(CommitError::Unavailable(_))), "{answer:?}");
+    }
+    drop((lookup, amend));
+    assert!(matches!(open(dir.path()), Err(OpenError::Damaged(_))));
+}
