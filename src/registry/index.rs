@@ -34,6 +34,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(60);
 pub(super) const LOCKED_FILE: &str = "db";
 /// Longer values would go to files of their own, which sled never syncs (its limit is 128 KiB).
 const MAX_VALUE: usize = 120 * 1024;
+/// How many rows change in one transaction.
+const PIECE: usize = 4096;
 const APPLIED: &[u8] = b"applied";
 
 /// Up to where the journal is in the index.
@@ -144,8 +146,35 @@ impl IndexWriter {
         IndexReader(self.0.clone())
     }
 
-    /// Takes over an overlay, together with how far the journal is in the index now: all of it, or nothing.
+    /// Takes over an overlay, together with how far the journal is in the index now.
+    ///
+    /// All of it at once, unless it is very large, as when an account goes with all of its keys: a transaction holds
+    /// everything in memory several times. Then it goes piece by piece. A look-up in between may miss a name that changes, but
+    /// finds every key as it was or as it will be; and a crash in between leaves an index without a mark.
     pub(super) fn apply(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
+        if over.keys.len() + over.names.len() <= PIECE {
+            return self.transact(over, applied);
+        }
+        // First no name leads to a key that changes; then the keys change; then the names lead there again.
+        let mut rest = over.names.keys().peekable();
+        while rest.peek().is_some() {
+            let names = rest.by_ref().take(PIECE).map(|name| (name.clone(), None)).collect();
+            self.transact(&Overlay { names, ..Overlay::default() }, None)?;
+        }
+        let mut rest = over.keys.iter().peekable();
+        while rest.peek().is_some() {
+            let keys = rest.by_ref().take(PIECE).map(|(print, record)| (*print, record.clone())).collect();
+            self.transact(&Overlay { keys, ..Overlay::default() }, None)?;
+        }
+        let mut rest = over.names.iter().filter(|(_, print)| print.is_some()).peekable();
+        while rest.peek().is_some() {
+            let names = rest.by_ref().take(PIECE).map(|(name, print)| (name.clone(), *print)).collect();
+            self.transact(&Overlay { names, ..Overlay::default() }, None)?;
+        }
+        self.transact(&Overlay { accounts: over.accounts.clone(), ..Overlay::default() }, applied)
+    }
+
+    fn transact(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
         let Trees { db: _, keys, names, accounts, reach, meta } = &self.0;
         guarded(|| {
             (keys, names, accounts, reach, meta)
