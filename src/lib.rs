@@ -6,11 +6,16 @@
 //! - floor 0: [`model`], words without I/O
 //! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision;
 //!   [`store`], repositories on disk
-//! - floor 2: [`gate`], the only module that says yes
+//! - floor 2: [`gate`], the only module that says yes; [`admin`], the only module that changes the registry
 //! - floor 3: [`git`], carries out a fetch
 //! - floor 4: [`front`], the doors
+//! - floor 5: [`daemon`], the config file and the log
+//! - floor 6: [`cli`], what a person types
 
+pub mod admin;
 pub mod audit;
+pub mod cli;
+pub mod daemon;
 pub mod front;
 pub mod gate;
 pub mod git;

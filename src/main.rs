@@ -1,3 +1,13 @@
 //! The pullgate program: arguments in, exit code out.
 
-fn main() {}
+use std::io::{self, IsTerminal as _};
+use std::process::ExitCode;
+
+use pullgate::cli::{Io, run};
+
+fn main() -> ExitCode {
+    let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
+    let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());
+    let mut io = Io { input: &mut input, out: &mut out, err: &mut err, interactive };
+    ExitCode::from(run(std::env::args_os(), &mut io))
+}

@@ -1,3 +1,4 @@
 //! Floor 4: the doors. They do not know each other.
 
+pub mod control;
 pub mod ssh;

@@ -2,61 +2,94 @@
 //!
 //! The journal is the truth, the index is derived from it. [`open`] hands out two values: a [`Lookup`] that can only read,
 //! for the fetch path, and an [`Amend`] that can only change, for `admin`.
+//!
+//! From the ground up: `record` and `change` are the words; `rules` says what a change does; `overlay` and `state` are where
+//! it does so; `journal` keeps it; `index` finds it; `writer` is the one thread that changes anything.
+//! Why it is built so: `docs/decisions/0001-journal-is-the-truth.md`.
 
+mod build;
 pub mod change;
+mod files;
+mod index;
+mod journal;
+mod mark;
+mod open;
+mod overlay;
+mod reading;
 pub mod record;
+mod rules;
 mod state;
+#[cfg(test)]
+mod tests;
+mod writer;
 
-use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
-
-use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
 
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::{KeyName, KeyRef};
 use crate::model::name::AccountName;
+use crate::model::text::printable;
 use change::{Change, CommitError, Committed, Unavailable};
-use record::{AccountRecord, KeyRecord};
-use state::State;
+pub use journal::decode as decode_journal;
+pub use open::{OpenError, open};
+use reading::Reading;
+use record::{AccountRecord, KeyRecord, MAX_BY};
+use rules::View as _;
+use writer::Request;
 
-/// Why the registry cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it open.
-    #[error("another process has the registry open")]
-    Locked,
-}
+/// The largest commit, in bytes of JSON: about a hundred thousand changes without grants.
+pub const MAX_COMMIT: usize = 32 * 1024 * 1024;
 
 /// The reading half of the registry. Cheap to clone; every answer is as of now.
 ///
 /// Promise: nothing that is reachable from it can write.
+///
+/// ```compile_fail,E0599
+/// fn writes(lookup: pullgate::registry::Lookup) {
+///     lookup.commit("nobody", &[]);
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn turns(lookup: pullgate::registry::Lookup) -> pullgate::registry::Amend {
+///     lookup.into()
+/// }
+/// ```
 #[derive(Debug, Clone)]
-pub struct Lookup(Arc<RwLock<State>>);
+pub struct Lookup(Arc<Reading>);
 
 /// The changing half of the registry. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Amend(Arc<RwLock<State>>);
-
-/// Opens the registry in `dir`, which is made when it is missing.
 ///
-/// # Errors
-/// [`OpenError`]
-pub fn open(_dir: &Path) -> Result<(Lookup, Amend), OpenError> {
-    let state = Arc::new(RwLock::new(State::default()));
-    Ok((Lookup(Arc::clone(&state)), Amend(state)))
+/// When the last one is dropped, everything is flushed and nothing can be changed any more; when the last [`Lookup`] is gone
+/// too, the index is marked as clean and the directory can be opened again.
+#[derive(Debug, Clone)]
+pub struct Amend(Arc<Queue>);
+
+/// The way to the writer's thread.
+#[derive(Debug)]
+struct Queue {
+    requests: Option<SyncSender<Request>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        drop(self.requests.take());
+        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the registry's writer ended in a panic");
+        }
+    }
 }
 
 impl Lookup {
-    fn read<T>(&self, f: impl FnOnce(&State) -> T) -> Result<T, Unavailable> {
-        Ok(f(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
-    }
-
     /// The key with this fingerprint.
     ///
     /// # Errors
     /// [`Unavailable`]
     pub fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
-        self.read(|state| state.key(fingerprint).cloned())
+        self.0.ask(|index| index.key(fingerprint), |state| state.key(fingerprint))
     }
 
     /// The key with this name.
@@ -64,7 +97,10 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn named(&self, name: &KeyName) -> Result<Option<KeyRecord>, Unavailable> {
-        self.read(|state| state.named(name).cloned())
+        self.0.ask(
+            |index| index.named(name),
+            |state| state.holder_of(name)?.map_or(Ok(None), |fingerprint| state.key(&fingerprint)),
+        )
     }
 
     /// The key, by either of its names.
@@ -83,7 +119,7 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, Unavailable> {
-        self.read(|state| state.account(name).cloned())
+        self.0.ask(|index| index.account(name), |state| state.account(name))
     }
 
     /// All accounts, by name.
@@ -91,7 +127,7 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
-        self.read(|state| state.accounts().cloned().collect())
+        self.0.ask(|index| index.accounts(), |state| Ok(state.accounts().cloned().collect()))
     }
 
     /// At most `limit` keys in the order of their names, of one account or of all, after a name for the next page.
@@ -104,24 +140,31 @@ impl Lookup {
         after: Option<&KeyName>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, Unavailable> {
-        self.read(|state| state.keys(account, after).take(limit).cloned().collect())
+        self.0.ask(
+            |index| index.keys(account, after, limit),
+            |state| Ok(state.keys(account, after).take(limit).cloned().collect()),
+        )
     }
 }
 
 impl Amend {
     /// Commits changes together: when it returns `Ok`, all of them are durable and in force; otherwise none happened.
-    /// `by` names the operator, in at most [`record::MAX_BY`] characters. Blocks until the change is on disk.
+    /// `by` names the operator, in at most [`record::MAX_BY`] characters; a longer one is cut. Blocks until the change is on
+    /// disk. At most [`MAX_COMMIT`] bytes together.
     ///
     /// # Errors
-    /// [`CommitError`]
+    /// [`CommitError`]. Only when the reason is that the writer is gone can it be that the changes were written, as after
+    /// any crash: the next start shows it.
     pub fn commit(&self, by: &str, changes: &[Change]) -> Result<Committed, CommitError> {
-        let mut state = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut next = state.clone();
-        let mut changed = false;
-        for change in changes {
-            changed |= next.apply(change, by, Timestamp::now())?;
+        let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
+        let size = serde_json::to_vec(changes).map_err(|error| Unavailable { reason: error.to_string() })?.len();
+        if size > MAX_COMMIT {
+            let reason = format!("a commit of {size} bytes is too large: at most {MAX_COMMIT} are possible together");
+            return Err(Unavailable { reason }.into());
         }
-        *state = next;
-        Ok(Committed { seq: 0, changed })
+        let (reply, answer) = mpsc::sync_channel(1);
+        let request = Request { by: printable(by, MAX_BY), changes: changes.to_vec(), reply };
+        self.0.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
     }
 }

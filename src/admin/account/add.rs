@@ -1,0 +1,23 @@
+//! `account add`
+
+use crate::admin::operator::Operator;
+use crate::admin::{Admin, Done, Faults};
+use crate::model::name::AccountName;
+use crate::registry::change::Change;
+
+impl Admin {
+    /// Adds an account. One that is there already is left alone.
+    ///
+    /// # Errors
+    /// The registry cannot write.
+    pub fn account_add(&self, by: &Operator, account: &AccountName) -> Result<Done, Faults> {
+        let message = format!("added account {account}");
+        let committed = self.alone(|| self.commit(by, Change::AccountAdd { account: account.clone() }, &message))?;
+        Ok(match committed.changed {
+            true => Done { message, changed: true, warnings: Vec::new() },
+            false => {
+                Done { message: format!("account {account} is there already"), changed: false, warnings: Vec::new() }
+            }
+        })
+    }
+}

@@ -1,0 +1,5 @@
+//! The verbs about accounts.
+
+mod add;
+mod list;
+mod remove;

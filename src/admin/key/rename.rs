@@ -1,0 +1,30 @@
+//! `key rename`
+
+use crate::admin::operator::Operator;
+use crate::admin::{Admin, Done, Faults};
+use crate::model::key_name::KeyRef;
+use crate::model::name::Label;
+use crate::registry::change::Change;
+
+impl Admin {
+    /// Gives a key another label in its account.
+    ///
+    /// # Errors
+    /// No such key, the label is taken, or the registry cannot write.
+    pub fn key_rename(&self, by: &Operator, key: &KeyRef, label: &Label) -> Result<Done, Faults> {
+        self.alone(|| {
+            let record = self.required(key)?;
+            let message = format!("renamed key {} to {}/{label}", record.name, record.account());
+            let change = Change::KeyRename { key: record.fingerprint(), label: label.clone() };
+            let committed = self.commit(by, change, &message)?;
+            Ok(match committed.changed {
+                true => Done { message, changed: true, warnings: Vec::new() },
+                false => Done {
+                    message: format!("key {} has that label already", record.name),
+                    changed: false,
+                    warnings: Vec::new(),
+                },
+            })
+        })
+    }
+}

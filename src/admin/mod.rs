@@ -1,0 +1,158 @@
+//! Floor 2: the only module that changes the registry. One verb per file.
+//!
+//! Every verb takes an [`Operator`], which only the kernel's word about a process makes; every change is recorded, once it
+//! is durable. Words that a person typed are parsed above; here they are types already.
+
+pub mod account;
+pub mod fault;
+pub mod key;
+pub mod operator;
+pub mod repo;
+pub mod view;
+mod whereis;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Audit, Event, new_id};
+use crate::model::key_name::KeyRef;
+use crate::registry::change::{Change, CommitError, Committed, Unavailable};
+use crate::registry::record::KeyRecord;
+use crate::registry::{Amend, Lookup};
+use fault::{Fault, Kind};
+use operator::Operator;
+use repo::RepoSource;
+
+/// How many keys are read from the registry at a time.
+const PAGE: usize = 256;
+
+/// What a change did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What was done, in one line.
+    pub message: String,
+    /// Whether anything changed; `false` when it was so already.
+    pub changed: bool,
+    /// What the operator should know beside it, a line each.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+}
+
+/// One fault or more. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// `Ok` when there are none.
+    ///
+    /// # Errors
+    /// The faults, when there are some.
+    pub fn check(faults: Vec<Fault>) -> Result<(), Self> {
+        if faults.is_empty() { Ok(()) } else { Err(Self(faults)) }
+    }
+
+    /// The faults, in the order in which they were found.
+    #[must_use]
+    pub fn list(&self) -> &[Fault] {
+        &self.0
+    }
+
+    /// The kind of the first one, which decides about the exit code.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.first().map_or(Kind::Internal, |fault| fault.kind)
+    }
+}
+
+impl<T: Into<Fault>> From<T> for Faults {
+    fn from(fault: T) -> Self {
+        Self(vec![fault.into()])
+    }
+}
+
+/// The verbs of administration. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    lookup: Lookup,
+    amend: Amend,
+    audit: Audit,
+    repos: Option<Arc<dyn RepoSource>>,
+    /// One change at a time, so that what a verb read before its change is what the change met, and its answer is true.
+    turn: Arc<Mutex<()>>,
+}
+
+impl Admin {
+    /// Over both halves of the registry.
+    #[must_use]
+    pub fn new(lookup: Lookup, amend: Amend, audit: Audit) -> Self {
+        Self { lookup, amend, audit, repos: None, turn: Arc::default() }
+    }
+
+    /// The same, able to tell about repositories.
+    #[must_use]
+    pub fn with_repos(self, repos: Arc<dyn RepoSource>) -> Self {
+        Self { repos: Some(repos), ..self }
+    }
+
+    /// Runs one verb that changes something, alone.
+    fn alone<T>(&self, verb: impl FnOnce() -> T) -> T {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        verb()
+    }
+
+    /// Commits, and records what was done when anything changed.
+    fn commit(&self, by: &Operator, change: Change, what: &str) -> Result<Committed, CommitError> {
+        let committed = self.amend.commit(by.name(), &[change])?;
+        if committed.changed {
+            let (by, seq, what) = (by.name().to_owned(), committed.seq, what.to_owned());
+            self.audit.record(&new_id(), Event::Changed { by, seq, what });
+        }
+        Ok(committed)
+    }
+
+    fn required(&self, key: &KeyRef) -> Result<KeyRecord, Fault> {
+        if let Some(record) = self.lookup.find(key)? {
+            return Ok(record);
+        }
+        let fact = format!("there is no key {key}");
+        Err(match key {
+            KeyRef::Name(name) if self.lookup.account(&name.account)?.is_none() => Fault::new(Kind::NotFound, fact)
+                .hint(format!("there is no account {} either; `pullgate account list` lists all", name.account)),
+            KeyRef::Name(name) => {
+                Fault::new(Kind::NotFound, fact).hint(format!("`pullgate key list {}` lists its keys", name.account))
+            }
+            KeyRef::Fingerprint(_) => Fault::new(Kind::NotFound, fact).hint("`pullgate key list` lists all keys"),
+        })
+    }
+
+    /// Every key of the registry, one after the other.
+    fn each_key(&self, mut visit: impl FnMut(&KeyRecord)) -> Result<(), Unavailable> {
+        let mut after = None;
+        loop {
+            let page = self.lookup.keys(None, after.as_ref(), PAGE)?;
+            page.iter().for_each(&mut visit);
+            match page.last() {
+                Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
+                _ => return Ok(()),
+            }
+        }
+    }
+}
+
+/// `1 key`, `2 keys`.
+fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
+/// `a, b, c`, and how many more there are after `most`.
+fn listed<T: std::fmt::Display>(items: &[T], most: usize) -> String {
+    let mut text = items.iter().take(most).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if items.len() > most {
+        text.push_str(&format!(" and {} more", items.len() - most));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,19 @@
+//! `pullgate account add`
+
+use crate::cli::Context;
+use crate::cli::io::Stop;
+use crate::front::control::protocol::Request;
+
+/// Add an account; one that is there already is left alone
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// Its name, which is the first folder of its repositories
+    account: String,
+}
+
+impl Args {
+    pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let done = context.session()?.change(Request::AccountAdd { account: self.account })?;
+        context.io.done(&done)
+    }
+}

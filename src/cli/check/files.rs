@@ -1,0 +1,179 @@
+//! Folders and files: are they there, whose are they, who can read them.
+
+use std::fs::Metadata;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::process::geteuid;
+
+use super::Finding;
+use crate::admin::operator::user_name;
+use crate::daemon::config::Config;
+
+/// Permission bits for everybody but the owner.
+const OTHERS: u32 = 0o077;
+/// The bits among them that let somebody write.
+const OTHERS_WRITE: u32 = 0o022;
+
+pub(super) fn state_dir(config: &Config) -> Vec<Finding> {
+    let subject = "state_dir";
+    let path = &config.state_dir;
+    folder(subject, path).map_or_else(
+        |finding| vec![finding],
+        |meta| {
+            let mut found = vec![owner(subject, path, &meta)];
+            found.extend(closed(subject, path, &meta));
+            found
+        },
+    )
+}
+
+pub(super) fn store_root(config: &Config) -> Vec<Finding> {
+    let subject = "store.root";
+    let path = &config.store.root;
+    vec![folder(subject, path).map_or_else(
+        |finding| finding,
+        |_| match std::fs::read_dir(path) {
+            Ok(_) => Finding::ok(subject, format!("{} can be read", path.display())),
+            Err(error) => Finding::error(
+                subject,
+                format!("{} cannot be read: {error}", path.display()),
+                "let the daemon's user read it and everything below it",
+            ),
+        },
+    )]
+}
+
+pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
+    let subject = "ssh.host_keys";
+    let path = &config.ssh.host_keys;
+    if !path.exists() {
+        return vec![Finding::ok(subject, format!("{} is made at the first start", path.display()))];
+    }
+    let mut found = match folder(subject, path) {
+        Ok(meta) => vec![owner(subject, path, &meta)],
+        Err(finding) => return vec![finding],
+    };
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            let fact = format!("{} cannot be read: {error}", path.display());
+            return vec![Finding::error(subject, fact, "let the daemon's user read it")];
+        }
+    };
+    for entry in entries.flatten() {
+        let file = entry.path();
+        let private = entry.file_name().to_string_lossy().starts_with("ssh_host_") && file.extension().is_none();
+        match file.metadata() {
+            Ok(meta) if private && meta.mode() & OTHERS != 0 => found.push(Finding::error(
+                subject,
+                format!("the private key {} is open to others (mode {:o})", file.display(), meta.mode() & 0o777),
+                format!("chmod 600 {}; if others could read it, replace it", file.display()),
+            )),
+            Ok(_) => {}
+            Err(error) => found.push(Finding::error(
+                subject,
+                format!("{} cannot be looked at: {error}", file.display()),
+                "mend or remove it",
+            )),
+        }
+    }
+    found
+}
+
+pub(super) fn audit_file(config: &Config) -> Vec<Finding> {
+    let subject = "audit.file";
+    let path = &config.audit_file;
+    match path.metadata() {
+        Ok(meta) if meta.mode() & OTHERS_WRITE != 0 => vec![Finding::error(
+            subject,
+            format!("{} can be written by others", path.display()),
+            format!("chmod go-w {}; what is in it proves nothing", path.display()),
+        )],
+        Ok(_) => vec![Finding::ok(subject, format!("{} is there", path.display()))],
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            match path.parent().map(|parent| (parent, parent.is_dir())) {
+                Some((_, true)) => vec![Finding::ok(subject, format!("{} is made when it is needed", path.display()))],
+                Some((parent, false)) => vec![Finding::error(
+                    subject,
+                    format!("its folder {} is not there", parent.display()),
+                    "make it, or name another place",
+                )],
+                None => vec![Finding::error(subject, "names no file", "name one")],
+            }
+        }
+        Err(error) => vec![Finding::error(
+            subject,
+            format!("{} cannot be looked at: {error}", path.display()),
+            "let the daemon's user write it",
+        )],
+    }
+}
+
+/// Operators have to be able to enter the socket's folder.
+pub(super) fn control_socket(config: &Config) -> Vec<Finding> {
+    let subject = "control.socket";
+    let path = &config.control.socket;
+    let Some(parent) = path.parent() else {
+        return vec![Finding::error(subject, "names no file", "name one")];
+    };
+    let meta = match folder(subject, parent) {
+        Ok(meta) => meta,
+        Err(finding) => return vec![finding],
+    };
+    let mode = meta.permissions().mode();
+    if mode & 0o002 != 0 && mode & 0o1000 == 0 {
+        return vec![Finding::error(
+            subject,
+            format!("everybody can write to {}, and so put another socket there", parent.display()),
+            format!("chmod o-w {}", parent.display()),
+        )];
+    }
+    if config.control.operators.beyond_owner() && mode & 0o011 == 0 {
+        return vec![Finding::warning(
+            subject,
+            format!("operators are configured and cannot enter {}", parent.display()),
+            "put the socket into a folder that they can enter, such as /run/pullgate/control.sock",
+        )];
+    }
+    vec![Finding::ok(subject, format!("{} is a good place", path.display()))]
+}
+
+fn folder(subject: &str, path: &Path) -> Result<Metadata, Finding> {
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(meta),
+        Ok(_) => Err(Finding::error(subject, format!("{} is not a folder", path.display()), "name a folder")),
+        Err(error) => Err(Finding::error(
+            subject,
+            format!("{} cannot be looked at: {error}", path.display()),
+            "`pullgate init DIR` makes what is missing beside DIR/config.toml",
+        )),
+    }
+}
+
+fn owner(subject: &str, path: &Path, meta: &Metadata) -> Finding {
+    let me = geteuid().as_raw();
+    if meta.uid() == me {
+        return Finding::ok(subject, format!("{} belongs to {}", path.display(), user_name(me)));
+    }
+    let owner = user_name(meta.uid());
+    Finding::warning(
+        subject,
+        format!("{} belongs to {owner}, and this is {}", path.display(), user_name(me)),
+        format!("look again as the daemon's user: sudo -u {owner} pullgate check"),
+    )
+}
+
+fn closed(subject: &str, path: &Path, meta: &Metadata) -> Option<Finding> {
+    let mode = meta.mode() & 0o777;
+    let remedy = format!("chmod 700 {}", path.display());
+    if mode & OTHERS_WRITE != 0 {
+        return Some(Finding::error(
+            subject,
+            format!("{} can be written by others (mode {mode:o})", path.display()),
+            remedy,
+        ));
+    }
+    (mode & OTHERS != 0)
+        .then(|| Finding::warning(subject, format!("{} can be read by others (mode {mode:o})", path.display()), remedy))
+}

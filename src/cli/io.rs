@@ -1,0 +1,84 @@
+//! The standard streams, and why a verb ends early.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+
+use serde::Serialize;
+
+use crate::admin::fault::{Fault, Kind};
+use crate::admin::{Done, Faults};
+
+/// The standard streams of the program.
+pub struct Io<'a> {
+    /// Standard input.
+    pub input: &'a mut dyn Read,
+    /// Results.
+    pub out: &'a mut dyn Write,
+    /// Text for people.
+    pub err: &'a mut dyn Write,
+    /// Whether there is a person to ask.
+    pub interactive: bool,
+}
+
+impl fmt::Debug for Io<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Io").field("interactive", &self.interactive).finish_non_exhaustive()
+    }
+}
+
+/// Why a verb ends early.
+#[derive(Debug)]
+pub enum Stop {
+    /// It was not done.
+    Faults(Faults),
+    /// It was said already why; only the exit code is left.
+    Said(Kind),
+    /// Nobody reads any more, as behind `| head`: no reason to complain.
+    NobodyReads,
+}
+
+impl<T: Into<Faults>> From<T> for Stop {
+    fn from(faults: T) -> Self {
+        Self::Faults(faults.into())
+    }
+}
+
+/// A write to one of the streams that failed.
+pub(super) fn wrote(result: io::Result<()>) -> Result<(), Stop> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Stop::NobodyReads),
+        Err(error) => Err(Fault::new(Kind::Unavailable, format!("the output cannot be written: {error}")).into()),
+    }
+}
+
+impl Io<'_> {
+    /// A line of a result.
+    pub(super) fn say(&mut self, line: impl fmt::Display) -> Result<(), Stop> {
+        wrote(writeln!(self.out, "{line}").and_then(|()| self.out.flush()))
+    }
+
+    /// A line for a person.
+    pub(super) fn tell(&mut self, line: impl fmt::Display) -> Result<(), Stop> {
+        wrote(writeln!(self.err, "{line}"))
+    }
+
+    /// What a change did, and what to know beside it.
+    pub(super) fn done(&mut self, done: &Done) -> Result<(), Stop> {
+        self.warn(done)?;
+        self.say(&done.message)
+    }
+
+    /// What to know beside a change.
+    pub(super) fn warn(&mut self, done: &Done) -> Result<(), Stop> {
+        done.warnings.iter().try_for_each(|warning| self.tell(format_args!("warning: {warning}")))
+    }
+
+    /// A result for scripts.
+    pub(super) fn json(&mut self, value: &impl Serialize) -> Result<(), Stop> {
+        match serde_json::to_string_pretty(value) {
+            Ok(text) => self.say(text),
+            Err(error) => Err(Fault::new(Kind::Internal, format!("the result makes no JSON: {error}")).into()),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! `pullgate key remove`
+
+use crate::cli::Context;
+use crate::cli::io::Stop;
+use crate::front::control::protocol::Request;
+
+/// Remove a key; it is refused from its next request on
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// account/label, or a fingerprint
+    key: String,
+}
+
+impl Args {
+    pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let done = context.session()?.change(Request::KeyRemove { key: self.key })?;
+        context.io.done(&done)
+    }
+}

@@ -1,0 +1,103 @@
+//! Floor 6: what a person types. Noun, then verb; one file per verb.
+//!
+//! Results go to standard output, text for people to standard error. A new verb is a file, a variant of its noun and a
+//! line in the match below it.
+
+mod account;
+mod ask;
+mod check;
+mod exit;
+mod init;
+mod io;
+mod key;
+mod public_key;
+pub mod repo;
+mod session;
+mod table;
+mod whereis;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon::config::{Config, ENVIRONMENT, locate};
+pub use io::{Io, Stop};
+pub use session::Session;
+
+/// An SSH gateway that enforces read-only deploy keys for git
+#[derive(Debug, Parser)]
+#[command(name = "pullgate", version, after_help = exit::HELP, max_term_width = 110)]
+struct Cli {
+    /// The config file; else $PULLGATE_CONFIG, ./config.toml or /etc/pullgate/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    Init(init::Args),
+    Check(check::Args),
+    #[command(subcommand)]
+    Account(account::Verb),
+    #[command(subcommand)]
+    Key(key::Verb),
+    #[command(name = "whereis")]
+    WhereIs(whereis::Args),
+}
+
+impl Noun {
+    fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        match self {
+            Self::Init(args) => args.run(context),
+            Self::Check(args) => args.run(context),
+            Self::Account(verb) => verb.run(context),
+            Self::Key(verb) => verb.run(context),
+            Self::WhereIs(args) => args.run(context),
+        }
+    }
+}
+
+/// What every verb works with.
+#[derive(Debug)]
+pub struct Context<'a, 'io> {
+    /// Its standard streams.
+    pub io: &'a mut Io<'io>,
+    /// The config file that `--config` named.
+    pub config: Option<PathBuf>,
+}
+
+impl Context<'_, '_> {
+    /// The configuration.
+    ///
+    /// # Errors
+    /// There is none, or something is wrong in it: all of it.
+    pub fn load(&self) -> Result<Config, Stop> {
+        let found = locate(self.config.as_deref(), std::env::var_os(ENVIRONMENT));
+        Ok(found.and_then(|file| Config::load(&file)).map_err(exit::config_faults)?)
+    }
+
+    /// A way to the registry: the daemon, or the registry itself when no daemon runs.
+    ///
+    /// # Errors
+    /// No configuration, or neither way is open.
+    pub fn session(&self) -> Result<Session, Stop> {
+        Ok(Session::open(&self.load()?)?)
+    }
+}
+
+/// Runs the program: arguments in, exit code out.
+pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return exit::usage(&error, io),
+    };
+    let mut context = Context { io, config: cli.config };
+    let result = cli.noun.run(&mut context);
+    exit::code(result, io)
+}
+
+#[cfg(test)]
+mod tests;

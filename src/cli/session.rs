@@ -1,0 +1,159 @@
+//! The way to the registry: through the daemon, or the registry itself when no daemon runs.
+
+use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use tracing::Level;
+
+use crate::admin::fault::{Fault, Kind};
+use crate::admin::operator::{NotAllowed, Operator};
+use crate::admin::view::Page;
+use crate::admin::{Admin, Done, Faults};
+use crate::audit::Audit;
+use crate::daemon::config::Config;
+use crate::daemon::log;
+use crate::front::control::client::{CallError, Client};
+use crate::front::control::protocol::{Answer, Request};
+use crate::front::control::service;
+use crate::registry::{self, OpenError};
+
+/// How long to wait for another command that has the registry open, or for a daemon that is about to listen.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often to look in that time.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// A way to the registry. Both ways go through the same service.
+#[derive(Debug)]
+pub enum Session {
+    /// Through the daemon at this control socket.
+    Socket(PathBuf),
+    /// The registry itself, which nobody else has open.
+    Local(Box<Admin>, Operator),
+}
+
+impl Session {
+    /// The daemon if it listens, else the registry.
+    ///
+    /// # Errors
+    /// The socket or the registry cannot be used, or may not be by this user.
+    pub fn open(config: &Config) -> Result<Self, Faults> {
+        let begin = Instant::now();
+        loop {
+            if Client::connect(&config.control.socket)?.is_some() {
+                return Ok(Self::Socket(config.control.socket.clone()));
+            }
+            let by = Operator::local(&config.state_dir).map_err(not_local)?;
+            match registry::open(&config.registry_dir()) {
+                Ok((lookup, amend)) => {
+                    // An audit record that cannot be written is told in the log, which a daemon would have.
+                    let quiet = log::Settings { level: Level::WARN, ..config.log };
+                    if log::start(quiet).is_err() {
+                        tracing::debug!("the log was started before");
+                    }
+                    let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
+                    return Ok(Self::Local(Box::new(Admin::new(lookup, amend, audit)), by));
+                }
+                Err(error) if is_locked(&error) && begin.elapsed() < PATIENCE => sleep(LOOK),
+                Err(error) => return Err(closed(&error, config).into()),
+            }
+        }
+    }
+
+    /// Asks for one thing.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub fn call(&self, request: Request) -> Result<Answer, CallError> {
+        match self {
+            // A connection for each request: between two of them a person may think for longer than the daemon waits.
+            Self::Socket(socket) => match Client::connect(socket) {
+                Ok(Some(mut client)) => client.call(&request),
+                Ok(None) => Err(CallError::Refused(gone().into())),
+                Err(fault) => Err(CallError::Refused(fault.into())),
+            },
+            Self::Local(admin, by) => service::handle(admin, by, request).map_err(CallError::Refused),
+        }
+    }
+
+    /// Asks for a change.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub fn change(&self, request: Request) -> Result<Done, CallError> {
+        let answer = self.call(request)?;
+        let Answer::Done(done) = answer else { return Err(CallError::Refused(unexpected(&answer).into())) };
+        Ok(done)
+    }
+
+    /// Asks for page after page of a listing.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub fn all<T>(
+        &self,
+        request: impl Fn(Option<String>) -> Request,
+        page: impl Fn(Answer) -> Result<Page<T>, Fault>,
+    ) -> Result<Vec<T>, CallError> {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let answer = self.call(request(after))?;
+            let Page { items, next } = page(answer).map_err(|fault| CallError::Refused(fault.into()))?;
+            all.extend(items);
+            match next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
+/// The answer is not one to what was asked: the daemon is of another make.
+pub(super) fn unexpected(answer: &Answer) -> Fault {
+    let kind = match answer {
+        Answer::Done(_) => "a change",
+        Answer::Accounts(_) => "accounts",
+        Answer::Keys(_) => "keys",
+        Answer::Key(_) => "a key",
+        Answer::Repos(_) => "repositories",
+        Answer::Repo(_) => "a repository",
+    };
+    Fault::new(Kind::Internal, format!("the daemon answered with {kind}, which was not asked for"))
+}
+
+fn is_locked(error: &OpenError) -> bool {
+    matches!(error, OpenError::Locked)
+}
+
+fn closed(error: &OpenError, config: &Config) -> Fault {
+    if is_locked(error) {
+        let socket = config.control.socket.display();
+        return Fault::new(Kind::Unavailable, format!("{error}, but no daemon answers at the control socket {socket}"))
+            .hint("does the daemon run with another config file? name that one with --config");
+    }
+    Fault::new(Kind::Unavailable, error.to_string()).hint("`pullgate check` looks at the whole installation")
+}
+
+fn gone() -> Fault {
+    Fault::new(Kind::Unavailable, "the daemon stopped").hint("start the command again")
+}
+
+fn no_audit(config: &Config, error: &std::io::Error) -> Fault {
+    let file = config.audit_file.display();
+    Fault::new(Kind::Unavailable, format!("the audit file {file} cannot be opened: {error}"))
+        .hint("without it no change would be recorded, so none is made: mend its folder or `file` under [audit]")
+}
+
+fn not_local(error: NotAllowed) -> Fault {
+    let fact = error.to_string();
+    match error {
+        NotAllowed::Uid { .. } | NotAllowed::Unknown(_) => Fault::new(Kind::Denied, fact),
+        NotAllowed::NotOwner { owner, .. } => Fault::new(Kind::Denied, format!("no daemon runs, and {fact}"))
+            .hint(format!("start the daemon, or run the command as {owner}: sudo -u {owner} pullgate …")),
+        NotAllowed::Open { folder } => {
+            Fault::new(Kind::Denied, fact).hint(format!("close it: chmod go-w {}", folder.display()))
+        }
+        NotAllowed::Folder { .. } => Fault::new(Kind::Unavailable, format!("no daemon runs, and {fact}"))
+            .hint("`pullgate init DIR` makes what is missing beside DIR/config.toml"),
+    }
+}

@@ -1,0 +1,161 @@
+//! The config file: where every setting comes from.
+//!
+//! Each module owns its settings and their defaults; this one knows how they are called in the file. A new section is a
+//! field of [`Config`], one `reader.section(…)` in `read`, and its lines in `config.example.toml`, which a test
+//! holds against the defaults.
+
+mod places;
+mod section;
+mod values;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use super::log;
+use crate::admin::operator::Operators;
+use crate::front::control;
+pub use places::{ENVIRONMENT, locate};
+use section::Reader;
+pub use values::PublicAddress;
+
+/// The example: every key with its default and what it means.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// The file that it came from.
+    pub file: PathBuf,
+    /// Everything that pullgate writes.
+    pub state_dir: PathBuf,
+    /// The backing store.
+    pub store: Store,
+    /// The SSH door.
+    pub ssh: Ssh,
+    /// The control socket.
+    pub control: control::Settings,
+    /// The audit file.
+    pub audit_file: PathBuf,
+    /// The log.
+    pub log: log::Settings,
+}
+
+/// The backing store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Store {
+    /// Its folder: `acme/app` is `acme/app.git` in it.
+    pub root: PathBuf,
+}
+
+/// The SSH door.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ssh {
+    /// Where it listens; at least one.
+    pub listen: Vec<SocketAddr>,
+    /// The folder of the host keys.
+    pub host_keys: PathBuf,
+    /// How clients reach it.
+    pub public_address: PublicAddress,
+}
+
+/// Something that is wrong in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// The key, such as `ssh.listen`, or the place.
+    pub key: String,
+    /// What is the case.
+    pub fact: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl fmt::Display for ConfigFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.key, self.fact, self.remedy)
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// None was named, and none is in the usual places.
+    #[error("there is no config file; looked at {}", .0.join(", "))]
+    NotFound(Vec<String>),
+    /// It cannot be read.
+    #[error("the config file {} cannot be read: {error}", file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Something is wrong in it.
+    #[error("the config file {} has {} fault(s)", file.display(), faults.len())]
+    Faults {
+        /// The file.
+        file: PathBuf,
+        /// All of them.
+        faults: Vec<ConfigFault>,
+    },
+}
+
+impl Config {
+    /// Reads a config file.
+    ///
+    /// # Errors
+    /// [`ConfigError::Unreadable`], or [`ConfigError::Faults`] with everything that is wrong in it.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |error| ConfigError::Unreadable { file: file.to_owned(), error };
+        let file = std::path::absolute(file).map_err(unreadable)?;
+        let text = std::fs::read_to_string(&file).map_err(unreadable)?;
+        Self::parse(&text, &file).map_err(|faults| ConfigError::Faults { file, faults })
+    }
+
+    /// Parses the text of a config file that lies at `file`, an absolute path.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, Vec<ConfigFault>> {
+        let mut reader = Reader::new(text, file)?;
+        let config = read(&mut reader, file);
+        reader.finish()?;
+        Ok(config)
+    }
+
+    /// The folder of the registry.
+    #[must_use]
+    pub fn registry_dir(&self) -> PathBuf {
+        self.state_dir.join("registry")
+    }
+}
+
+fn read(reader: &mut Reader, file: &Path) -> Config {
+    let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
+    let path = |value: &toml::Value| values::path(value, &folder);
+    let state_dir = reader.top(|top| top.take("state_dir", folder.join("state"), path));
+    let root = reader.section("store", |section| section.take("root", folder.join("repositories"), path));
+    let ssh = reader.section("ssh", |section| Ssh {
+        listen: section.take("listen", vec![SocketAddr::from(([127, 0, 0, 1], 2222))], values::addresses),
+        host_keys: section.take("host_keys", folder.join("keys"), path),
+        public_address: section.take("public_address", PublicAddress::default(), values::public_address),
+    });
+    let control = reader.section("control", |section| {
+        let socket =
+            section.take("socket", state_dir.join("control.sock"), |value| values::socket_path(value, &folder));
+        control::Settings::new(socket, section.take("operators", Operators::new([]), values::operators))
+    });
+    let audit_file = reader.section("audit", |section| section.take("file", state_dir.join("audit.jsonl"), path));
+    let log = reader.section("log", |section| {
+        let default = log::Settings::default();
+        log::Settings {
+            level: section.take("level", default.level, values::level),
+            format: section.take("format", default.format, values::format),
+        }
+    });
+    Config { file: file.to_owned(), state_dir, store: Store { root }, ssh, control, audit_file, log }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! The log: diagnostics for operators, on standard error. Decisions are in the audit file, not here.
+
+use std::fmt;
+
+use tracing::Level;
+
+/// How a log line is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For machines: one JSON object per line.
+    Json,
+}
+
+/// What can be set about the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// What is less important is left out.
+    pub level: Level,
+    /// How lines are written.
+    pub format: Format,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { level: Level::INFO, format: Format::Text }
+    }
+}
+
+/// The log was started before.
+#[derive(Debug, thiserror::Error)]
+pub struct AlreadyStarted;
+
+impl fmt::Display for AlreadyStarted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the log was started before")
+    }
+}
+
+/// Starts the log of this process.
+///
+/// # Errors
+/// [`AlreadyStarted`]: a process has one log.
+pub fn start(settings: Settings) -> Result<(), AlreadyStarted> {
+    let log = tracing_subscriber::fmt().with_max_level(settings.level).with_writer(std::io::stderr);
+    match settings.format {
+        Format::Text => log.with_ansi(false).try_init(),
+        Format::Json => log.json().try_init(),
+    }
+    .map_err(|_| AlreadyStarted)
+}

@@ -1,0 +1,4 @@
+//! Floor 5: the house is built bottom-up from one config file, its doors are opened, and it is drained.
+
+pub mod config;
+pub mod log;

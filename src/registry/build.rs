@@ -1,0 +1,86 @@
+//! Building the index from the replayed journal, beside the running registry.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, TryRecvError};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::change::Unavailable;
+use super::index::IndexWriter;
+use super::mark;
+use super::overlay::Overlay;
+use super::record::KeyRecord;
+use super::state::State;
+
+/// How many keys are copied at a time; commits wait for the copying of one piece at most.
+const PIECE: usize = 1000;
+/// How long the end of an unfinished build is waited for.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+/// An index that is being built by a thread of its own.
+#[derive(Debug)]
+pub(super) struct Build {
+    /// What was committed since the build began; the builder may or may not have seen it.
+    pub(super) since: Overlay,
+    done: Receiver<Result<IndexWriter, Unavailable>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Build {
+    /// Starts building from what `state` holds now, and whatever it comes to hold.
+    pub(super) fn start(dir: PathBuf, state: Arc<RwLock<State>>) -> std::io::Result<Self> {
+        let (send, done) = mpsc::sync_channel(1);
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let build = move || {
+            // When nobody takes the result, the registry was closed meanwhile.
+            drop(send.send(build(&dir, &state, &stopped)));
+        };
+        std::thread::Builder::new().name("registry-build".to_owned()).spawn(build)?;
+        Ok(Self { since: Overlay::default(), done, stop })
+    }
+
+    /// The outcome, if there is one.
+    pub(super) fn outcome(&self) -> Option<Result<IndexWriter, Unavailable>> {
+        match self.done.try_recv() {
+            Ok(outcome) => Some(outcome),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Err(Unavailable { reason: "the builder panicked".to_owned() })),
+        }
+    }
+
+    /// Stops an unfinished build.
+    pub(super) fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        if let Err(mpsc::RecvTimeoutError::Timeout) = self.done.recv_timeout(STOP_LIMIT) {
+            tracing::warn!("the building of the index does not stop");
+        }
+    }
+}
+
+fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Result<IndexWriter, Unavailable> {
+    let failed = |error: std::io::Error| Unavailable { reason: format!("the index cannot be deleted: {error}") };
+    mark::wipe(dir).map_err(failed)?;
+    let index = IndexWriter::open(&dir.join(mark::INDEX))?;
+    let read = || state.read().unwrap_or_else(PoisonError::into_inner);
+    let accounts: Vec<_> = read().accounts().cloned().collect();
+    let mut over = Overlay::default();
+    over.accounts.extend(accounts.into_iter().map(|record| (record.name.clone(), Some(record))));
+    index.apply(&over, None)?;
+    let mut last = None;
+    loop {
+        if stop.load(Ordering::Acquire) {
+            return Err(Unavailable { reason: "the registry is closing".to_owned() });
+        }
+        let piece: Vec<KeyRecord> = read().keys_after(last.as_ref()).take(PIECE).cloned().collect();
+        let Some(end) = piece.last() else { return Ok(index) };
+        last = Some(end.fingerprint());
+        let mut over = Overlay::default();
+        for record in piece {
+            over.names.insert(record.name.clone(), Some(record.fingerprint()));
+            over.keys.insert(record.fingerprint(), Some(record));
+        }
+        index.apply(&over, None)?;
+    }
+}

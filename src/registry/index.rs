@@ -1,0 +1,356 @@
+//! The index: the registry as the journal has it, for quick look-ups. This is the only file that names sled.
+//!
+//! Nothing in it is trusted beyond what the journal says: whoever finds it broken deletes it and builds it again. sled may
+//! fail by an error, a panic or a hang, so every call goes through [`guarded`], and opening has a time limit.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sled::Transactional as _;
+use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
+
+use super::change::Unavailable;
+use super::journal::entry::Hash;
+use super::overlay::{Overlay, reach};
+use super::record::{AccountRecord, KeyRecord};
+use super::rules::View;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::key_name::KeyName;
+use crate::model::name::{AccountName, Label};
+
+/// Of the index's layout; another one is built again.
+const SCHEMA: u32 = 1;
+/// How much of the index sled keeps in memory, in bytes.
+const CACHE: u64 = 384 * 1024 * 1024;
+/// How long opening may take before the index counts as broken.
+const OPEN_LIMIT: Duration = Duration::from_secs(60);
+/// The file in the index's directory that sled locks while it has it open.
+pub(super) const LOCKED_FILE: &str = "db";
+/// Longer values would go to files of their own, which sled never syncs (its limit is 128 KiB).
+const MAX_VALUE: usize = 120 * 1024;
+/// How many rows change in one transaction.
+const PIECE: usize = 4096;
+const APPLIED: &[u8] = b"applied";
+
+/// Up to where the journal is in the index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Applied {
+    pub(super) schema: u32,
+    pub(super) seq: u64,
+    pub(super) hash: Hash,
+}
+
+impl Applied {
+    pub(super) fn new(seq: u64, hash: Hash) -> Self {
+        Self { schema: SCHEMA, seq, hash }
+    }
+}
+
+/// The trees. Text keys with two parts have a zero byte between them, which sorts before every character of a name.
+#[derive(Clone)]
+struct Trees {
+    db: sled::Db,
+    /// Fingerprint: the key's record.
+    keys: sled::Tree,
+    /// Account, label: fingerprint.
+    names: sled::Tree,
+    /// Name: the account's record.
+    accounts: sled::Tree,
+    /// Account, fingerprint of another account's key with a grant that reaches into it: nothing.
+    reach: sled::Tree,
+    /// [`APPLIED`]: [`Applied`].
+    meta: sled::Tree,
+}
+
+/// The reading half: no method of it writes, and none hands out what could.
+#[derive(Clone)]
+pub(super) struct IndexReader(Trees);
+
+/// The writing half. There is one, and the writer's thread has it.
+pub(super) struct IndexWriter(Trees);
+
+impl fmt::Debug for IndexReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IndexReader")
+    }
+}
+
+impl fmt::Debug for IndexWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("IndexWriter")
+    }
+}
+
+/// Runs something of sled's, and makes an error or a panic of it an "unavailable".
+fn guarded<T, E: fmt::Display>(what: impl FnOnce() -> Result<T, E>) -> Result<T, Unavailable> {
+    match catch_unwind(AssertUnwindSafe(what)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Unavailable { reason: format!("the index: {error}") }),
+        Err(_) => Err(Unavailable { reason: "the index: a panic inside of it".to_owned() }),
+    }
+}
+
+/// A stored value; one that does not parse is no answer, and never no value.
+fn parse<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unavailable> {
+    serde_json::from_slice(value).map_err(|error| damaged(&format!("a value does not parse: {error}")))
+}
+
+fn parse_fingerprint(bytes: &[u8]) -> Result<Fingerprint, Unavailable> {
+    bytes.try_into().map(Fingerprint::from_bytes).map_err(|_| damaged("a fingerprint has the wrong length"))
+}
+
+fn damaged(what: &str) -> Unavailable {
+    Unavailable { reason: format!("the index is damaged: {what}") }
+}
+
+/// The key of an account's second part.
+fn pair(account: &str, rest: &[u8]) -> Vec<u8> {
+    [account.as_bytes(), &[0], rest].concat()
+}
+
+impl IndexWriter {
+    /// Opens the index in `dir`, which must be there, within a time limit.
+    pub(super) fn open(dir: &Path) -> Result<Self, Unavailable> {
+        let path = dir.to_owned();
+        let (done, opened) = mpsc::sync_channel(1);
+        let open = move || {
+            let outcome = guarded(|| {
+                let db = sled::Config::new().path(path).cache_capacity(CACHE).open()?;
+                Ok::<_, sled::Error>(Trees {
+                    keys: db.open_tree("keys")?,
+                    names: db.open_tree("names")?,
+                    accounts: db.open_tree("accounts")?,
+                    reach: db.open_tree("reach")?,
+                    meta: db.open_tree("meta")?,
+                    db,
+                })
+            });
+            // Nobody waits any more: the index was given up.
+            drop(done.send(outcome));
+        };
+        std::thread::Builder::new()
+            .name("registry-index".to_owned())
+            .spawn(open)
+            .map_err(|error| Unavailable { reason: format!("no thread for the index: {error}") })?;
+        let gone = |_| Unavailable { reason: format!("the index does not open within {} s", OPEN_LIMIT.as_secs()) };
+        opened.recv_timeout(OPEN_LIMIT).map_err(gone)?.map(Self)
+    }
+
+    pub(super) fn reader(&self) -> IndexReader {
+        IndexReader(self.0.clone())
+    }
+
+    /// Takes over an overlay, together with how far the journal is in the index now.
+    ///
+    /// All of it at once, unless it is very large, as when an account goes with all of its keys: a transaction holds
+    /// everything in memory several times. Then it goes piece by piece. A look-up in between may miss a name that changes, but
+    /// finds every key as it was or as it will be; and a crash in between leaves an index without a mark.
+    pub(super) fn apply(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
+        if over.keys.len() + over.names.len() <= PIECE {
+            return self.transact(over, applied);
+        }
+        // First no name leads to a key that changes; then the keys change; then the names lead there again.
+        let mut rest = over.names.keys().peekable();
+        while rest.peek().is_some() {
+            let names = rest.by_ref().take(PIECE).map(|name| (name.clone(), None)).collect();
+            self.transact(&Overlay { names, ..Overlay::default() }, None)?;
+        }
+        let mut rest = over.keys.iter().peekable();
+        while rest.peek().is_some() {
+            let keys = rest.by_ref().take(PIECE).map(|(print, record)| (*print, record.clone())).collect();
+            self.transact(&Overlay { keys, ..Overlay::default() }, None)?;
+        }
+        let mut rest = over.names.iter().filter(|(_, print)| print.is_some()).peekable();
+        while rest.peek().is_some() {
+            let names = rest.by_ref().take(PIECE).map(|(name, print)| (name.clone(), *print)).collect();
+            self.transact(&Overlay { names, ..Overlay::default() }, None)?;
+        }
+        self.transact(&Overlay { accounts: over.accounts.clone(), ..Overlay::default() }, applied)
+    }
+
+    fn transact(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
+        let Trees { db: _, keys, names, accounts, reach, meta } = &self.0;
+        guarded(|| {
+            (keys, names, accounts, reach, meta)
+                .transaction(|(keys, names, accounts, reach, meta)| {
+                    put_keys(keys, reach, over)?;
+                    for (name, fingerprint) in &over.names {
+                        let row = pair(name.account.as_str(), name.label.as_str().as_bytes());
+                        match fingerprint {
+                            Some(fingerprint) => names.insert(row, fingerprint.as_bytes())?,
+                            None => names.remove(row)?,
+                        };
+                    }
+                    for (name, record) in &over.accounts {
+                        match record {
+                            Some(record) => accounts.insert(name.as_str(), json(record)?)?,
+                            None => accounts.remove(name.as_str())?,
+                        };
+                    }
+                    if let Some(applied) = &applied {
+                        meta.insert(APPLIED, json(applied)?)?;
+                    }
+                    Ok(())
+                })
+                .map_err(|error: TransactionError<Unavailable>| match error {
+                    TransactionError::Abort(error) => error.to_string(),
+                    TransactionError::Storage(error) => error.to_string(),
+                })
+        })
+    }
+
+    /// Hands everything to the kernel; the files are synced when they are closed.
+    pub(super) fn flush(&self) -> Result<(), Unavailable> {
+        guarded(|| self.0.db.flush()).map(drop)
+    }
+}
+
+type InTransaction<T> = Result<T, ConflictableTransactionError<Unavailable>>;
+
+fn json<T: Serialize>(value: &T) -> InTransaction<Vec<u8>> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| ConflictableTransactionError::Abort(Unavailable { reason: error.to_string() }))?;
+    if bytes.len() > MAX_VALUE {
+        let reason = format!("a record of {} bytes is too large for the index", bytes.len());
+        return Err(ConflictableTransactionError::Abort(Unavailable { reason }));
+    }
+    Ok(bytes)
+}
+
+fn put_keys(keys: &TransactionalTree, reaches: &TransactionalTree, over: &Overlay) -> InTransaction<()> {
+    for (fingerprint, record) in &over.keys {
+        let old = match record {
+            Some(record) => keys.insert(fingerprint.as_bytes(), json(record)?)?,
+            None => keys.remove(fingerprint.as_bytes())?,
+        };
+        if let Some(old) = old {
+            let old: KeyRecord = parse(&old).map_err(ConflictableTransactionError::Abort)?;
+            for account in reach(&old) {
+                reaches.remove(pair(account, fingerprint.as_bytes()))?;
+            }
+        }
+        for account in record.iter().flat_map(reach) {
+            reaches.insert(pair(account, fingerprint.as_bytes()), &[])?;
+        }
+    }
+    Ok(())
+}
+
+impl IndexReader {
+    /// How far the journal is in the index; `None` when it says nothing.
+    pub(super) fn applied(&self) -> Result<Option<Applied>, Unavailable> {
+        guarded(|| self.0.meta.get(APPLIED))?.map(|value| parse(&value)).transpose()
+    }
+
+    /// Puts rubbish in a key's place.
+    #[cfg(test)]
+    pub(super) fn spoil(&self, fingerprint: &Fingerprint) {
+        self.0.keys.insert(fingerprint.as_bytes(), b"{}").unwrap();
+    }
+
+    /// Puts one key in another one's place.
+    #[cfg(test)]
+    pub(super) fn confuse(&self, fingerprint: &Fingerprint, with: &Fingerprint) {
+        let other = self.0.keys.get(with.as_bytes()).unwrap().unwrap();
+        self.0.keys.insert(fingerprint.as_bytes(), other).unwrap();
+    }
+
+    /// The key that a name leads to.
+    pub(super) fn named(&self, name: &KeyName) -> Result<Option<KeyRecord>, Unavailable> {
+        // Two reads, and a commit may fall between them. It cannot do so again and again: each takes a disk's sync.
+        for _ in 0..8 {
+            let Some(fingerprint) = self.holder_of(name)? else { return Ok(None) };
+            match self.key(&fingerprint)? {
+                Some(record) if record.name == *name => return Ok(Some(record)),
+                Some(_) | None => {}
+            }
+        }
+        Err(damaged("a name leads to no key of that name"))
+    }
+
+    /// All accounts, by name.
+    pub(super) fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
+        self.0.accounts.iter().values().map(|value| parse(&guarded(|| value)?)).collect()
+    }
+
+    /// At most `limit` keys in the order of their names, of one account or of all, after a name.
+    pub(super) fn keys(
+        &self,
+        account: Option<&AccountName>,
+        after: Option<&KeyName>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, Unavailable> {
+        // The least row behind `after` is the one with a zero byte more.
+        let after = after.map(|name| [pair(name.account.as_str(), name.label.as_str().as_bytes()), vec![0]].concat());
+        let first = account.map(|account| pair(account.as_str(), &[])).max(after).unwrap_or_default();
+        let mut rows = self.0.names.range(first..);
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let Some((row, _)) = guarded(|| rows.next().transpose())? else { break };
+            let name = name_of(&row)?;
+            if account.is_some_and(|account| *account != name.account) {
+                break;
+            }
+            // `None`: it went while the list was made.
+            found.extend(self.named(&name)?);
+        }
+        Ok(found)
+    }
+
+    fn second_parts<T: Ord>(
+        tree: &sled::Tree,
+        account: &AccountName,
+        read: impl Fn(&[u8], &[u8]) -> Result<T, Unavailable>,
+    ) -> Result<BTreeSet<T>, Unavailable> {
+        let prefix = pair(account.as_str(), &[]);
+        let mut rows = tree.scan_prefix(&prefix);
+        let mut found = BTreeSet::new();
+        while let Some((row, value)) = guarded(|| rows.next().transpose())? {
+            found.insert(read(row.get(prefix.len()..).unwrap_or_default(), &value)?);
+        }
+        Ok(found)
+    }
+}
+
+fn name_of(row: &[u8]) -> Result<KeyName, Unavailable> {
+    let text = std::str::from_utf8(row).ok().and_then(|text| text.split_once('\0'));
+    let (account, label) = text.ok_or_else(|| damaged("a row is no key's name"))?;
+    match (AccountName::parse(account), Label::parse(label)) {
+        (Ok(account), Ok(label)) => Ok(KeyName { account, label }),
+        (Err(error), _) | (_, Err(error)) => Err(damaged(&format!("a row is no key's name: {error}"))),
+    }
+}
+
+impl View for IndexReader {
+    fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
+        let Some(value) = guarded(|| self.0.keys.get(fingerprint.as_bytes()))? else { return Ok(None) };
+        let record: KeyRecord = parse(&value)?;
+        if record.fingerprint() != *fingerprint {
+            return Err(damaged("a fingerprint leads to another key"));
+        }
+        Ok(Some(record))
+    }
+
+    fn holder_of(&self, name: &KeyName) -> Result<Option<Fingerprint>, Unavailable> {
+        let row = pair(name.account.as_str(), name.label.as_str().as_bytes());
+        guarded(|| self.0.names.get(row))?.map(|value| parse_fingerprint(&value)).transpose()
+    }
+
+    fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, Unavailable> {
+        guarded(|| self.0.accounts.get(name.as_str()))?.map(|value| parse(&value)).transpose()
+    }
+
+    fn held_by(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        Self::second_parts(&self.0.names, account, |_, value| parse_fingerprint(value))
+    }
+
+    fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        Self::second_parts(&self.0.reach, account, |row, _| parse_fingerprint(row))
+    }
+}

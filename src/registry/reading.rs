@@ -1,0 +1,91 @@
+//! Where look-ups are answered from, and what happens when nobody needs an answer any more.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::change::Unavailable;
+use super::index::{Applied, IndexReader};
+use super::mark;
+use super::state::State;
+
+/// Who answers.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    /// The index.
+    Index(IndexReader),
+    /// The replayed journal: there is no index, or not yet.
+    Replayed(Arc<RwLock<State>>),
+    /// Nobody.
+    Nobody(Unavailable),
+}
+
+/// What every handle shares. The last one to go closes the index, marks it as clean, and frees the lock.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) source: RwLock<Source>,
+    damaged: AtomicBool,
+    clean: Mutex<Option<Applied>>,
+    dir: PathBuf,
+    /// Last, so that it is freed last.
+    _lock: File,
+}
+
+impl Reading {
+    pub(super) fn new(source: Source, dir: PathBuf, lock: File) -> Self {
+        Self { source: RwLock::new(source), damaged: AtomicBool::new(false), clean: Mutex::new(None), dir, _lock: lock }
+    }
+
+    /// Asks whoever answers now.
+    pub(super) fn ask<T>(
+        &self,
+        index: impl FnOnce(&IndexReader) -> Result<T, Unavailable>,
+        replayed: impl FnOnce(&State) -> Result<T, Unavailable>,
+    ) -> Result<T, Unavailable> {
+        match &*self.source.read().unwrap_or_else(PoisonError::into_inner) {
+            Source::Index(reader) => index(reader).inspect_err(|error| self.found_damage(error)),
+            Source::Replayed(state) => replayed(&state.read().unwrap_or_else(PoisonError::into_inner)),
+            Source::Nobody(error) => Err(error.clone()),
+        }
+    }
+
+    /// Lets somebody else answer from now on.
+    pub(super) fn set(&self, source: Source) {
+        // The old one is dropped outside of the lock: closing an index takes time.
+        let old = std::mem::replace(&mut *self.source.write().unwrap_or_else(PoisonError::into_inner), source);
+        drop(old);
+    }
+
+    /// Something that was read cannot be right; the writer looks after it.
+    pub(super) fn found_damage(&self, error: &Unavailable) {
+        tracing::error!(%error, "the registry cannot be read");
+        self.damaged.store(true, Ordering::Release);
+    }
+
+    /// Whether a look-up found the index broken since this was last asked.
+    pub(super) fn take_damage(&self) -> bool {
+        self.damaged.swap(false, Ordering::AcqRel)
+    }
+
+    /// Nothing will be written any more, and the index has everything up to here.
+    pub(super) fn will_be_clean(&self, applied: Applied) {
+        *self.clean.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+    }
+
+    pub(super) fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.set(Source::Nobody(Unavailable { reason: "the registry is closed".to_owned() }));
+        let clean = self.clean.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(applied) = clean.filter(|_| !self.damaged.load(Ordering::Acquire))
+            && let Err(error) = mark::put(&self.dir, applied)
+        {
+            tracing::warn!(%error, "the index is not marked as clean: it will be built again at the next start");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! The one thread that changes the registry.
+//!
+//! It takes the commits that wait, checks each against what there is and those before it, appends the good ones to the
+//! journal with one sync, brings them into force, and answers. While the disk syncs, the next batch gathers.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::build::Build;
+use super::change::{Change, CommitError, Committed, Unavailable};
+use super::index::{Applied, IndexReader, IndexWriter};
+use super::journal::Journal;
+use super::journal::entry::{Entry, Hash};
+use super::overlay::{Layered, Overlay};
+use super::reading::{Reading, Source};
+use super::rules::{Draft, View};
+use super::state::State;
+
+/// How many commits share one sync.
+const BATCH: usize = 256;
+/// After how many bytes of entries a batch is closed.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often the thread looks around when there is nothing to commit.
+const LOOK: Duration = Duration::from_secs(1);
+/// The same, while an index is being built.
+const LOOK_OFTEN: Duration = Duration::from_millis(20);
+
+type Answer = Result<Committed, CommitError>;
+
+/// A commit that waits.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) by: String,
+    pub(super) changes: Vec<Change>,
+    pub(super) reply: SyncSender<Answer>,
+}
+
+/// Where the rules read, and where accepted changes go.
+enum Base {
+    Index(IndexWriter, IndexReader),
+    Replayed(Arc<RwLock<State>>, Option<Build>),
+}
+
+pub(super) struct Writer {
+    journal: Journal,
+    reading: Arc<Reading>,
+    requests: Receiver<Request>,
+    base: Base,
+    /// Whether a broken index may be built again; once only, so that a bad disk does not keep the builder busy.
+    may_heal: bool,
+}
+
+/// A batch that is being checked.
+struct Batch {
+    over: Overlay,
+    lines: Vec<u8>,
+    seq: u64,
+    hash: Hash,
+    answers: Vec<(SyncSender<Answer>, Answer)>,
+}
+
+impl Writer {
+    /// A writer over a good index.
+    pub(super) fn over_index(
+        journal: Journal,
+        reading: Arc<Reading>,
+        requests: Receiver<Request>,
+        index: IndexWriter,
+    ) -> Self {
+        let reader = index.reader();
+        Self { journal, reading, requests, base: Base::Index(index, reader), may_heal: true }
+    }
+
+    /// A writer over a replayed journal, which builds an index.
+    pub(super) fn over_state(
+        journal: Journal,
+        reading: Arc<Reading>,
+        requests: Receiver<Request>,
+        state: Arc<RwLock<State>>,
+    ) -> Self {
+        let build = start_build(&reading, &state);
+        Self { journal, reading, requests, base: Base::Replayed(state, build), may_heal: true }
+    }
+
+    /// Works until every [`super::Amend`] is gone. A panic leaves a registry that answers nothing.
+    pub(super) fn run(self) {
+        let reading = Arc::clone(&self.reading);
+        if catch_unwind(AssertUnwindSafe(|| self.work())).is_err() {
+            let reason = "the writer failed; restart the gateway, which reads the journal again".to_owned();
+            tracing::error!("{reason}");
+            reading.set(Source::Nobody(Unavailable { reason }));
+        }
+    }
+
+    fn work(mut self) {
+        let mut waiting = VecDeque::new();
+        loop {
+            self.look_around();
+            let patience = if matches!(self.base, Base::Replayed(_, Some(_))) { LOOK_OFTEN } else { LOOK };
+            match self.requests.recv_timeout(patience) {
+                Ok(request) => waiting.push_back(request),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            waiting.extend(self.requests.try_iter().take(BATCH - 1));
+            while !waiting.is_empty() {
+                self.commit(&mut waiting);
+            }
+        }
+        self.close();
+    }
+
+    /// Checks, writes and applies one batch.
+    fn commit(&mut self, waiting: &mut VecDeque<Request>) {
+        let batch = match &self.base {
+            Base::Index(_, reader) => self.check(reader, waiting),
+            Base::Replayed(state, _) => self.check(&*state.read().unwrap_or_else(PoisonError::into_inner), waiting),
+        };
+        let Batch { over, lines, seq, hash, answers } = batch;
+        let mut refused = None;
+        if !lines.is_empty() {
+            match self.journal.append(&lines, seq, hash) {
+                Ok(()) => self.apply(over),
+                // Nothing of the batch happened; and what stood against the others may not have been so either.
+                Err(error) => refused = Some(error),
+            }
+        }
+        for (reply, answer) in answers {
+            let answer = refused.clone().map_or(answer, |error| Err(error.into()));
+            // Whoever asked may have gone; the change stands.
+            drop(reply.send(answer));
+        }
+    }
+
+    fn check(&self, base: &dyn View, waiting: &mut VecDeque<Request>) -> Batch {
+        let (seq, hash) = (self.journal.seq(), self.journal.hash());
+        let mut batch = Batch { over: Overlay::default(), lines: Vec::new(), seq, hash, answers: Vec::new() };
+        while batch.lines.len() < BATCH_BYTES
+            && let Some(Request { by, changes, reply }) = waiting.pop_front()
+        {
+            let answer = batch.check(base, by, changes);
+            if let Err(CommitError::Unavailable(error)) = &answer {
+                self.reading.found_damage(error);
+            }
+            batch.answers.push((reply, answer));
+        }
+        batch
+    }
+
+    fn apply(&mut self, over: Overlay) {
+        let applied = Applied::new(self.journal.seq(), self.journal.hash());
+        match &mut self.base {
+            Base::Index(index, _) => {
+                if let Err(error) = index.apply(&over, Some(applied)) {
+                    self.fall_back(&error);
+                }
+            }
+            Base::Replayed(state, build) => {
+                state.write().unwrap_or_else(PoisonError::into_inner).apply(&over);
+                if let Some(build) = build {
+                    build.since.merge(over);
+                }
+            }
+        }
+    }
+
+    /// Takes over an index that was built, and gives up one that is broken.
+    fn look_around(&mut self) {
+        if let Base::Replayed(state, Some(build)) = &mut self.base {
+            let Some(outcome) = build.outcome() else { return };
+            let applied = Applied::new(self.journal.seq(), self.journal.hash());
+            let since = std::mem::take(&mut build.since);
+            match outcome.and_then(|index| index.apply(&since, Some(applied)).map(|()| index)) {
+                Ok(index) => {
+                    let reader = index.reader();
+                    // What was wrong was wrong with the index before this one.
+                    self.reading.take_damage();
+                    self.reading.set(Source::Index(reader.clone()));
+                    self.base = Base::Index(index, reader);
+                    tracing::info!(seq = applied.seq, "the index is built");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the index cannot be built: the registry stays in memory until the next start");
+                    self.base = Base::Replayed(Arc::clone(state), None);
+                }
+            }
+        } else if self.reading.take_damage() {
+            self.fall_back(&Unavailable { reason: "a look-up failed".to_owned() });
+        }
+    }
+
+    /// The index is broken: everything it had is in the journal.
+    fn fall_back(&mut self, error: &Unavailable) {
+        if matches!(self.base, Base::Replayed(..)) {
+            return;
+        }
+        tracing::error!(%error, "the index is broken: the journal is read again");
+        let state = match self.journal.replay() {
+            Ok(state) => Arc::new(RwLock::new(state)),
+            Err(fault) => {
+                // Ends this thread, after which nothing is answered any more.
+                tracing::error!(%fault, "the journal cannot be read again");
+                std::panic::resume_unwind(Box::new(fault.to_string()));
+            }
+        };
+        self.reading.set(Source::Replayed(Arc::clone(&state)));
+        self.base = Base::Replayed(Arc::clone(&state), None);
+        if std::mem::take(&mut self.may_heal) {
+            self.base = Base::Replayed(Arc::clone(&state), start_build(&self.reading, &state));
+        }
+    }
+
+    fn close(mut self) {
+        self.look_around();
+        self.journal.trim();
+        match self.base {
+            Base::Index(index, _) => match index.flush() {
+                Ok(()) => self.reading.will_be_clean(Applied::new(self.journal.seq(), self.journal.hash())),
+                Err(error) => tracing::warn!(%error, "the index cannot be flushed: it will be built again"),
+            },
+            Base::Replayed(_, Some(build)) => build.stop(),
+            Base::Replayed(_, None) => {}
+        }
+    }
+}
+
+impl Batch {
+    /// Checks one commit against the base and those before it in the batch, and takes it in if it is good.
+    fn check(&mut self, base: &dyn View, by: String, changes: Vec<Change>) -> Answer {
+        let time = Timestamp::now();
+        let view = Layered { under: base, over: &self.over };
+        let mut draft = Draft::new(&view);
+        let mut effective = Vec::with_capacity(changes.len());
+        for change in changes {
+            if draft.apply(&change, &by, time)? {
+                effective.push(change);
+            }
+        }
+        if effective.is_empty() {
+            return Ok(Committed { seq: self.seq, changed: false });
+        }
+        let over = draft.into_overlay();
+        let entry = Entry { seq: self.seq + 1, prev: self.hash, time, by, changes: effective };
+        let line = serde_json::to_vec(&entry).map_err(|error| Unavailable { reason: error.to_string() })?;
+        self.over.merge(over);
+        self.seq = entry.seq;
+        self.hash = Hash::of(&line);
+        if !self.lines.is_empty() {
+            self.lines.push(b'\n');
+        }
+        self.lines.extend(line);
+        Ok(Committed { seq: self.seq, changed: true })
+    }
+}
+
+fn start_build(reading: &Reading, state: &Arc<RwLock<State>>) -> Option<Build> {
+    Build::start(reading.dir().to_owned(), Arc::clone(state))
+        .inspect_err(|error| tracing::error!(%error, "no thread to build the index: the registry stays in memory"))
+        .ok()
+}
