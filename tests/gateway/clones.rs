@@ -40,7 +40,8 @@ fn every_form_of_url_is_understood() {
     let scp = format!("GIT_SSH_COMMAND={} -p {port}", gateway.ssh_line(&key));
     let (name, value) = scp.split_once('=').unwrap();
     for path in ["acme/backend/app.git", "/acme/backend/app"] {
-        run(plain_git(&gateway.path("")).env(name, value).args(["ls-remote", &format!("anyone@localhost:{path}")])).ok();
+        run(plain_git(&gateway.path("")).env(name, value).args(["ls-remote", &format!("anyone@localhost:{path}")]))
+            .ok();
     }
 }
 

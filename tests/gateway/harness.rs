@@ -8,10 +8,10 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up: these machines are slow at times, and a hang must not be for ever.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running gateway with account `acme` and the repositories that a test asked for.
-pub struct Gateway {
+pub(crate) struct Gateway {
     dir: tempfile::TempDir,
     daemon: Option<Child>,
     port: u16,
@@ -19,23 +19,23 @@ pub struct Gateway {
 
 /// What a finished command said.
 #[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Said {
     /// The standard output of a command that has to succeed.
     #[track_caller]
-    pub fn ok(self) -> String {
+    pub(crate) fn ok(self) -> String {
         assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.out, self.err);
         self.out
     }
 
     /// The standard error of a command that has to fail.
     #[track_caller]
-    pub fn failed(self) -> String {
+    pub(crate) fn failed(self) -> String {
         assert_ne!(self.code, Some(0), "stdout: {}\nstderr: {}", self.out, self.err);
         self.err
     }
@@ -43,7 +43,7 @@ impl Said {
 
 /// Runs a command to its end, or panics when it takes longer than [`PATIENCE`].
 #[track_caller]
-pub fn run(command: &mut Command) -> Said {
+pub(crate) fn run(command: &mut Command) -> Said {
     // Files and not pipes: nothing waits for a reader, and no reader for a grandchild.
     let (out, err) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
     let mut child = command
@@ -64,13 +64,14 @@ pub fn run(command: &mut Command) -> Said {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let text = |file: &tempfile::NamedTempFile| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned();
+    let text =
+        |file: &tempfile::NamedTempFile| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned();
     Said { code: status.code(), out: text(&out), err: text(&err) }
 }
 
 /// Waits until something is so.
 #[track_caller]
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
         assert!(start.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
@@ -80,12 +81,12 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 impl Gateway {
     /// A running gateway with an empty store.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(|config| config)
     }
 
     /// The same, with its config file edited before the start.
-    pub fn start_with(edit: impl FnOnce(String) -> String) -> Self {
+    pub(crate) fn start_with(edit: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut gateway = Self { dir, daemon: None, port };
@@ -101,20 +102,20 @@ impl Gateway {
         gateway
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.path("config.toml")
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.port
     }
 
     /// Starts the daemon again after [`Gateway::kill`] or [`Gateway::stop`].
-    pub fn resume(&mut self) {
+    pub(crate) fn resume(&mut self) {
         assert!(self.daemon.is_none());
         let mut daemon = Command::new(program())
             .args(["serve", "--config"])
@@ -135,7 +136,7 @@ impl Gateway {
             for line in BufReader::new(log).lines().map_while(Result::ok) {
                 std::io::Write::write_all(&mut &copy, format!("{line}\n").as_bytes()).unwrap();
                 if line.contains("serving") {
-                    drop(sender.send(()));
+                    sender.send(()).ok();
                 }
             }
         });
@@ -147,14 +148,14 @@ impl Gateway {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         let mut daemon = self.daemon.take().unwrap();
         daemon.kill().unwrap();
         daemon.wait().unwrap();
     }
 
     /// SIGTERM, and waits for the end.
-    pub fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let mut daemon = self.daemon.take().unwrap();
         rustix::process::kill_process(
             rustix::process::Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap(),
@@ -169,31 +170,32 @@ impl Gateway {
         status.unwrap().code()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
     /// The audit records, as text.
-    pub fn audit(&self) -> String {
+    pub(crate) fn audit(&self) -> String {
         std::fs::read_to_string(self.path("state/audit.jsonl")).unwrap()
     }
 
     /// Runs `pullgate … --config`.
     #[track_caller]
-    pub fn pullgate<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
+    pub(crate) fn pullgate<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
         run(Command::new(program()).args(args).env("PULLGATE_CONFIG", self.config()))
     }
 
     /// A new private key in the gateway's folder, not registered yet.
-    pub fn keygen(&self, name: &str, kind: &[&str]) -> PathBuf {
+    pub(crate) fn keygen(&self, name: &str, kind: &[&str]) -> PathBuf {
         let path = self.path(name);
-        run(Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "a comment", "-f"]).arg(&path).arg("-t").args(kind)).ok();
+        run(Command::new("ssh-keygen").args(["-q", "-N", "", "-C", "a comment", "-f"]).arg(&path).arg("-t").args(kind))
+            .ok();
         path
     }
 
     /// A new ed25519 key, registered under its name with these grants.
     #[track_caller]
-    pub fn key(&self, label: &str, grants: &[&str]) -> PathBuf {
+    pub(crate) fn key(&self, label: &str, grants: &[&str]) -> PathBuf {
         let path = self.keygen(label, &["ed25519"]);
         let public = path.with_extension("pub");
         let mut args = vec!["key", "add", "acme", label, "--key", public.to_str().unwrap()];
@@ -203,7 +205,7 @@ impl Gateway {
     }
 
     /// The ssh command line of a careful client with this key.
-    pub fn ssh_line(&self, key: &Path) -> String {
+    pub(crate) fn ssh_line(&self, key: &Path) -> String {
         format!(
             "ssh -F none -o IdentitiesOnly=yes -o IdentityAgent=none -o StrictHostKeyChecking=yes -o UserKnownHostsFile={} -i {}",
             self.path("known_hosts").display(),
@@ -213,7 +215,7 @@ impl Gateway {
 
     /// `ssh … ARGS` to the gateway.
     #[track_caller]
-    pub fn ssh(&self, key: &Path, options: &[&str], command: &[&str]) -> Said {
+    pub(crate) fn ssh(&self, key: &Path, options: &[&str], command: &[&str]) -> Said {
         let line = self.ssh_line(key);
         let mut words = line.split(' ');
         let mut ssh = Command::new(words.next().unwrap());
@@ -222,28 +224,28 @@ impl Gateway {
     }
 
     /// `git ARGS` with this key, in the gateway's folder.
-    pub fn git_command(&self, key: &Path) -> Command {
+    pub(crate) fn git_command(&self, key: &Path) -> Command {
         let mut git = plain_git(self.dir.path());
         git.env("GIT_SSH_COMMAND", self.ssh_line(key));
         git
     }
 
     #[track_caller]
-    pub fn git(&self, key: &Path, args: &[&str]) -> Said {
+    pub(crate) fn git(&self, key: &Path, args: &[&str]) -> Said {
         run(self.git_command(key).args(args))
     }
 
-    pub fn url(&self, repo: &str) -> String {
+    pub(crate) fn url(&self, repo: &str) -> String {
         format!("ssh://git@localhost:{}/{repo}", self.port)
     }
 
     /// Makes a bare repository with a few commits, a branch and a tag.
-    pub fn repo(&self, name: &str) -> PathBuf {
+    pub(crate) fn repo(&self, name: &str) -> PathBuf {
         self.repo_with(name, &[])
     }
 
     /// The same, with more arguments to `git init`.
-    pub fn repo_with(&self, name: &str, init: &[&str]) -> PathBuf {
+    pub(crate) fn repo_with(&self, name: &str, init: &[&str]) -> PathBuf {
         let bare = self.path(&format!("repositories/{name}.git"));
         let bare_text = bare.to_str().unwrap();
         run(plain_git(self.dir.path()).args(["init", "-q", "--bare", "-b", "main"]).args(init).arg(&bare)).ok();
@@ -256,7 +258,7 @@ impl Gateway {
     }
 
     /// A new commit on `main` of a bare repository, made in the store itself as a mirror's update would be.
-    pub fn commit(&self, bare: &Path, file: &str, text: &str) {
+    pub(crate) fn commit(&self, bare: &Path, file: &str, text: &str) {
         let work = tempfile::tempdir_in(self.dir.path()).unwrap();
         let git = |args: &[&str]| run(plain_git(work.path()).args(args)).ok();
         git(&["clone", "-q", bare.to_str().unwrap(), "."]);
@@ -267,7 +269,7 @@ impl Gateway {
     }
 
     /// The refs of a repository on disk, as `ls-remote` prints them.
-    pub fn refs(&self, bare: &Path) -> String {
+    pub(crate) fn refs(&self, bare: &Path) -> String {
         run(plain_git(self.dir.path()).args(["ls-remote"]).arg(bare)).ok()
     }
 }
@@ -285,7 +287,7 @@ impl Drop for Gateway {
 }
 
 /// git without anybody's configuration.
-pub fn plain_git(dir: &Path) -> Command {
+pub(crate) fn plain_git(dir: &Path) -> Command {
     let mut git = Command::new("git");
     git.current_dir(dir)
         .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -298,11 +300,11 @@ pub fn plain_git(dir: &Path) -> Command {
     git
 }
 
-pub fn program() -> &'static str {
+pub(crate) fn program() -> &'static str {
     env!("CARGO_BIN_EXE_pullgate")
 }
 
 /// For tests that start their own process and look at what it leaves.
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap()
 }

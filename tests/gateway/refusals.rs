@@ -50,7 +50,9 @@ fn what_is_not_granted_is_not_found() {
             let said = gateway.git(&key, &["-c", &config, "ls-remote", &gateway.url(repo)]).failed();
             assert_eq!(
                 words(&said),
-                format!("fatal: remote error: {repo}: repository not found, or not granted to key acme/ci ({print}) [not-granted]")
+                format!(
+                    "fatal: remote error: {repo}: repository not found, or not granted to key acme/ci ({print}) [not-granted]"
+                )
             );
         }
     }
@@ -109,7 +111,8 @@ fn a_key_from_the_wrong_address_is_told_so() {
 fn hostile_paths_open_nothing() {
     let gateway = Gateway::start();
     gateway.repo("acme/app");
-    std::os::unix::fs::symlink(gateway.path("repositories/acme/app.git"), gateway.path("repositories/acme/link.git")).unwrap();
+    std::os::unix::fs::symlink(gateway.path("repositories/acme/app.git"), gateway.path("repositories/acme/link.git"))
+        .unwrap();
     let key = gateway.key("ci", &["acme/*"]);
     for path in [
         "../acme/app.git",
@@ -156,9 +159,14 @@ fn other_services_are_refused_in_words() {
     for verb in ["git-lfs-authenticate acme/app.git download", "git-lfs-transfer /acme/app.git download"] {
         let said = gateway.ssh(&key, &[], &[verb]);
         let name = verb.split(' ').next().unwrap();
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(127), "", &*format!("{name}: not found\n")));
+        assert_eq!(
+            (said.code, said.out.as_str(), said.err.as_str()),
+            (Some(127), "", &*format!("{name}: not found\n"))
+        );
     }
-    for command in ["rm -rf /", "sh", "scp -t /tmp", "git-shell", "pullgate key list", "git-upload-pack 'a' ; id", "`id`"] {
+    for command in
+        ["rm -rf /", "sh", "scp -t /tmp", "git-shell", "pullgate key list", "git-upload-pack 'a' ; id", "`id`"]
+    {
         let said = gateway.ssh(&key, &[], &[command]);
         assert_eq!((said.code, said.out.as_str()), (Some(128), ""), "{command}");
         assert!(said.err.contains("[not-served]"), "{command}: {said:?}");

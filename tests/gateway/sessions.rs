@@ -61,7 +61,8 @@ fn of_the_environment_only_the_protocol_is_taken() {
         line.push_str(&format!(" -o \"SetEnv={name}='{value}'\""));
     }
     let refs =
-        run(plain_git(&gateway.path("")).env("GIT_SSH_COMMAND", &line).args(["ls-remote", &gateway.url("acme/app")])).ok();
+        run(plain_git(&gateway.path("")).env("GIT_SSH_COMMAND", &line).args(["ls-remote", &gateway.url("acme/app")]))
+            .ok();
     assert_eq!(refs, gateway.refs(&bare));
     assert!(!gateway.path("PWNED").exists() && !bare.join("PWNED").exists());
     // A version that is none is refused, and version 0 spoken.
@@ -140,7 +141,8 @@ fn a_client_that_leaves_takes_its_git_along() {
 /// How many processes have their working folder in the gateway's store: the children that serve.
 fn served_children(gateway: &Gateway) -> usize {
     let store = gateway.path("repositories").canonicalize().unwrap();
-    let links = std::fs::read_dir("/proc").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path().join("cwd")).ok());
+    let links =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| std::fs::read_link(entry.ok()?.path().join("cwd")).ok());
     links.filter(|cwd| cwd.starts_with(&store)).count()
 }
 
