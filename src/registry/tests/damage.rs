@@ -56,7 +56,13 @@ fn a_torn_write_is_cut_off_wherever_it_tore() {
         }
     }
     for cut in (last..whole.len()).step_by(61) {
-        fs::write(&path, &whole[..cut]).unwrap();
+        let mut torn = whole[..cut].to_vec();
+        torn.extend([0xee; 5000]);
+        fs::write(&path, &torn).unwrap();
+        // Nothing of it stays in the file, where a later and shorter entry would uncover it.
+        drop(crate::registry::journal::Journal::open(dir.path()).unwrap());
+        assert_eq!(fs::read(&path).unwrap(), whole[..last]);
+        fs::write(&path, &torn).unwrap();
         let (lookup, amend) = open(dir.path()).unwrap();
         let names: Vec<_> = everything(&lookup).1.into_iter().map(|record| record.name.to_string()).collect();
         assert_eq!(names, ["acme/k0", "acme/k1"]);
