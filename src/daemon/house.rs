@@ -1,8 +1,10 @@
 //! The house, built bottom-up from one config file.
 
 use std::ffi::OsStr;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::repos::StoreRepos;
@@ -13,7 +15,7 @@ use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
 use crate::gate::Gate;
 use crate::git::{Git, Program, ProgramError};
-use crate::registry::{self, OpenError};
+use crate::registry::{self, Amend, Lookup, OpenError};
 use crate::store::Store;
 
 /// Why the house cannot be built.
@@ -68,7 +70,7 @@ pub struct House {
     pub(super) admin: Admin,
     pub(super) listen: Vec<std::net::SocketAddr>,
     pub(super) control: control::Settings,
-    pub(super) drain: std::time::Duration,
+    pub(super) drain: Duration,
 }
 
 impl House {
@@ -85,12 +87,30 @@ impl House {
         let keys = host_keys::load_or_make(&config.ssh.host_keys)?;
         let audit = Audit::open(&config.audit_file)
             .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
-        let (lookup, amend) = registry::open(&config.registry_dir())?;
+        let (lookup, amend) = open_registry(config)?;
         let gate = Gate::new(lookup.clone(), store, audit.clone());
         let address = config.ssh.public_address.to_string();
         let door = Arc::new(Door::new(gate, git, keys, config.limits.ssh, address));
         let admin = Admin::new(lookup, amend, audit).with_repos(Arc::new(StoreRepos::new(config.store.clone())));
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
         Ok(Self { door, admin, listen, control, drain: config.limits.drain })
+    }
+}
+
+/// Opens the registry. A command that works without a daemon may have it open for a moment, and a daemon that starts just
+/// then waits for it; another daemon, which answers at its socket, is not waited for.
+fn open_registry(config: &Config) -> Result<(Lookup, Amend), OpenError> {
+    const PATIENCE: Duration = Duration::from_secs(10);
+    const LOOK: Duration = Duration::from_millis(50);
+    let begin = Instant::now();
+    loop {
+        match registry::open(&config.registry_dir()) {
+            Err(OpenError::Locked)
+                if begin.elapsed() < PATIENCE && UnixStream::connect(&config.control.socket).is_err() =>
+            {
+                std::thread::sleep(LOOK);
+            }
+            other => return other,
+        }
     }
 }

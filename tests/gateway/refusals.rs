@@ -121,7 +121,7 @@ fn hostile_paths_open_nothing() {
         "--help",
         "-x",
         "--upload-pack=touch PWNED",
-        "/etc/passwd",
+        "/etc",
         "acme/..%2fapp",
         "acme/app\\",
         "~root/app",

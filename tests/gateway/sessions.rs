@@ -50,16 +50,13 @@ fn of_the_environment_only_the_protocol_is_taken() {
     let gateway = Gateway::start();
     let bare = gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
-    let evil = [
-        ("GIT_TRACE", gateway.path("PWNED").display().to_string()),
-        ("GIT_CONFIG_PARAMETERS", "'uploadpack.packObjectsHook'='touch PWNED'".to_owned()),
-        ("LD_PRELOAD", "/nonexistent".to_owned()),
-        ("GIT_NAMESPACE", "x".to_owned()),
-    ];
-    let mut line = gateway.ssh_line(&key);
-    for (name, value) in &evil {
-        line.push_str(&format!(" -o \"SetEnv={name}='{value}'\""));
-    }
+    // One directive: ssh takes only the first SetEnv.
+    let pwned = gateway.path("PWNED").display().to_string();
+    let evil = format!(
+        "GIT_TRACE={pwned} GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=uploadpack.packObjectsHook GIT_CONFIG_VALUE_0={pwned} \
+         LD_PRELOAD=/nonexistent GIT_NAMESPACE=x GIT_OBJECT_DIRECTORY=/nonexistent"
+    );
+    let line = format!("{} -o \"SetEnv={evil}\"", gateway.ssh_line(&key));
     let refs =
         run(plain_git(&gateway.path("")).env("GIT_SSH_COMMAND", &line).args(["ls-remote", &gateway.url("acme/app")]))
             .ok();
