@@ -70,7 +70,8 @@ fn what_was_acknowledged_survives_kill_9() {
     let gateway = gateway.into_inner().unwrap();
     let listed = gateway.pullgate(["key", "list", "acme", "--json"]).ok();
     let listed: Value = serde_json::from_str(&listed).unwrap();
-    let labels: Vec<String> = find_all(&listed, "label");
+    let labels: Vec<String> =
+        find_all(&listed, "name").iter().map(|name| name.strip_prefix("acme/").unwrap().to_owned()).collect();
     let distinct: BTreeSet<String> = labels.iter().cloned().collect();
     assert_eq!(labels.len(), distinct.len(), "a key is there twice");
     let acknowledged = acknowledged.into_inner().unwrap();
