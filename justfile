@@ -31,7 +31,7 @@ advisories:
     #!/usr/bin/env bash
     set -euo pipefail
     export GIT_TERMINAL_PROMPT=0
-    if said=$(timeout 120 cargo deny fetch db 2>&1 </dev/null); then
+    if said=$(timeout -k 5 120 cargo deny fetch db 2>&1 </dev/null); then
         cargo deny check advisories
     else
         printf '%s\n' "$said" >&2

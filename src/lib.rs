@@ -9,7 +9,7 @@
 //! - floor 2: [`gate`], the only module that says yes; [`admin`], the only module that changes the registry
 //! - floor 3: [`git`], carries out a fetch
 //! - floor 4: [`front`], the doors
-//! - floor 5: [`daemon`], the config file and the log
+//! - floor 5: [`daemon`], the config file, the house built from it, and its day
 //! - floor 6: [`cli`], what a person types
 
 pub mod admin;

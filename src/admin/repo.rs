@@ -13,23 +13,35 @@ use crate::model::repo_path::RepoPath;
 use crate::registry::change::Conflict;
 
 /// A repository of the store, as it is shown.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepoView {
     /// `account/name`.
     pub name: String,
-    /// What `HEAD` points at, if it could be read.
+    /// The branch that `HEAD` names, if it could be read.
     pub head: Option<String>,
+    /// How many branches, if they could be read.
+    pub branches: Option<usize>,
+    /// How many tags, if they could be read.
+    pub tags: Option<usize>,
+    /// How many packs.
+    pub packs: usize,
+    /// The size of the packs, in bytes.
+    pub pack_bytes: u64,
+    /// The repositories whose objects it borrows: a key needs them granted too.
+    pub borrows: Vec<String>,
+    /// Remarks, a line each.
+    pub notes: Vec<String>,
     /// Why it is not served, a line each; empty when it is.
     pub faults: Vec<String>,
 }
 
 /// Where repositories are looked for. The store is one; the daemon connects it.
 pub trait RepoSource: Send + Sync + fmt::Debug {
-    /// The repositories of one account, in the order of their names.
+    /// The repositories of one account or of all, in the order of their names.
     ///
     /// # Errors
     /// Why the source cannot say, for operators.
-    fn list(&self, account: &AccountName) -> Result<Vec<RepoView>, String>;
+    fn list(&self, account: Option<&AccountName>) -> Result<Vec<RepoView>, String>;
 
     /// One repository; `None` when it is not there.
     ///
@@ -39,17 +51,19 @@ pub trait RepoSource: Send + Sync + fmt::Debug {
 }
 
 impl Admin {
-    /// The repositories of one account, in the order of their names, after a name for the next page.
+    /// The repositories of one account or of all, in the order of their names, after a name for the next page.
     ///
     /// # Errors
     /// No such account, or the store cannot say.
     pub fn repo_list(
         &self,
         _by: &Operator,
-        account: &AccountName,
+        account: Option<&AccountName>,
         after: Option<&RepoPath>,
     ) -> Result<Page<RepoView>, Faults> {
-        if self.lookup.account(account)?.is_none() {
+        if let Some(account) = account
+            && self.lookup.account(account)?.is_none()
+        {
             return Err(Fault::from(Conflict::NoAccount(account.clone())).into());
         }
         let repos = self.source()?.list(account).map_err(unavailable)?;

@@ -235,14 +235,15 @@ fn listings_come_in_pages_that_miss_nothing() {
 struct Shelf;
 
 impl RepoSource for Shelf {
-    fn list(&self, account: &AccountName) -> Result<Vec<RepoView>, String> {
-        let view = |name: &str| RepoView { name: format!("{account}/{name}"), head: None, faults: Vec::new() };
+    fn list(&self, account: Option<&AccountName>) -> Result<Vec<RepoView>, String> {
+        let account = account.map_or("all", AccountName::as_str);
+        let view = |name: &str| RepoView { name: format!("{account}/{name}"), ..RepoView::default() };
         Ok(vec![view("app"), view("lib")])
     }
 
     fn look(&self, path: &RepoPath) -> Result<Option<RepoView>, String> {
         match path.as_str() {
-            "acme/app" => Ok(Some(RepoView { name: path.to_string(), head: None, faults: Vec::new() })),
+            "acme/app" => Ok(Some(RepoView { name: path.to_string(), ..RepoView::default() })),
             "acme/broken" => Err("the disk is gone".to_owned()),
             _ => Ok(None),
         }
@@ -259,7 +260,7 @@ fn repositories_are_told_about_only_when_a_store_is_connected() {
     assert_eq!(admin.repo_show(&house.by, &none).unwrap_err().kind(), Kind::NotFound);
     let broken = RepoPath::parse("acme/broken").unwrap();
     assert_eq!(admin.repo_show(&house.by, &broken).unwrap_err().kind(), Kind::Unavailable);
-    let rest = admin.repo_list(&house.by, &account("acme"), Some(&app)).unwrap();
+    let rest = admin.repo_list(&house.by, Some(&account("acme")), Some(&app)).unwrap();
     assert_eq!(rest.items.iter().map(|repo| repo.name.as_str()).collect::<Vec<_>>(), ["acme/lib"]);
-    assert_eq!(admin.repo_list(&house.by, &account("nobody"), None).unwrap_err().kind(), Kind::NotFound);
+    assert_eq!(admin.repo_list(&house.by, Some(&account("nobody")), None).unwrap_err().kind(), Kind::NotFound);
 }

@@ -29,6 +29,11 @@ pub(super) struct Args {
 }
 
 impl Args {
+    /// For a folder.
+    pub(super) fn at(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         if context.config.is_some() {
             return Err(Fault::new(Kind::Invalid, "init writes DIR/config.toml, and takes no --config").into());
@@ -87,7 +92,7 @@ fn cannot(what: &str, path: &Path, error: &io::Error) -> Stop {
 }
 
 /// A path as a shell reads it back.
-fn quoted(path: &Path) -> String {
+pub(super) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

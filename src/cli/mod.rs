@@ -10,8 +10,11 @@ mod exit;
 mod init;
 mod io;
 mod key;
+mod known_hosts;
 mod public_key;
-pub mod repo;
+mod quickstart;
+mod repo;
+mod serve;
 mod session;
 mod table;
 mod whereis;
@@ -38,24 +41,33 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Noun {
+    Quickstart(quickstart::Args),
     Init(init::Args),
+    Serve(serve::Args),
     Check(check::Args),
     #[command(subcommand)]
     Account(account::Verb),
     #[command(subcommand)]
     Key(key::Verb),
+    #[command(subcommand)]
+    Repo(repo::Verb),
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
+    KnownHosts(known_hosts::Args),
 }
 
 impl Noun {
     fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         match self {
+            Self::Quickstart(args) => args.run(context),
             Self::Init(args) => args.run(context),
+            Self::Serve(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Account(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
+            Self::Repo(verb) => verb.run(context),
             Self::WhereIs(args) => args.run(context),
+            Self::KnownHosts(args) => args.run(context),
         }
     }
 }

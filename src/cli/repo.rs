@@ -1,5 +1,4 @@
-//! `pullgate repo …`: not among the nouns until a store is connected to `admin` (see `Admin::with_repos`); then it is a
-//! variant of `Noun` like the others.
+//! `pullgate repo …`
 
 use clap::Subcommand;
 
@@ -12,11 +11,11 @@ use crate::front::control::protocol::{Answer, Request};
 
 /// Repositories of the backing store
 #[derive(Debug, Subcommand)]
-pub enum Verb {
-    /// List the repositories of an account
+pub(super) enum Verb {
+    /// List the repositories of an account, or of all
     List {
-        /// The account
-        account: String,
+        /// The account; all of them when it is left out
+        account: Option<String>,
         /// Write JSON
         #[arg(long)]
         json: bool,
@@ -32,25 +31,21 @@ pub enum Verb {
 }
 
 impl Verb {
-    /// Runs the verb.
-    ///
-    /// # Errors
-    /// [`Stop`]
-    pub fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+    pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         match self {
-            Self::List { account, json } => list(&account, json, context),
+            Self::List { account, json } => list(account, json, context),
             Self::Show { repo, json } => {
                 let answer = context.session()?.call(Request::RepoShow { repo })?;
                 let Answer::Repo(repo) = answer else { return Err(unexpected(&answer).into()) };
-                if json { context.io.json(&repo) } else { lines(&[repo], context) }
+                if json { context.io.json(&repo) } else { show(&repo, context) }
             }
         }
     }
 }
 
-fn list(account: &str, json: bool, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+fn list(account: Option<String>, json: bool, context: &mut Context<'_, '_>) -> Result<(), Stop> {
     let repos = context.session()?.all(
-        |after| Request::RepoList { account: account.to_owned(), after },
+        |after| Request::RepoList { account: account.clone(), after },
         |answer| {
             let Answer::Repos(page) = answer else { return Err(unexpected(&answer)) };
             Ok(page)
@@ -60,18 +55,37 @@ fn list(account: &str, json: bool, context: &mut Context<'_, '_>) -> Result<(), 
         return context.io.json(&repos);
     }
     if repos.is_empty() {
-        return context.io.tell(format_args!("there are no repositories in {account}"));
+        let place = account.map_or_else(|| "the store".to_owned(), |account| format!("the store for {account}"));
+        return context.io.tell(format_args!("there are no repositories in {place}"));
     }
     lines(&repos, context)
+}
+
+/// One repository, a line for each thing that is known of it.
+fn show(repo: &RepoView, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+    let number = |number: Option<usize>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+    let borrows = if repo.borrows.is_empty() { "nothing".to_owned() } else { repo.borrows.join(", ") };
+    let rows = [
+        ("repository", repo.name.clone()),
+        ("state", state(repo)),
+        ("head", repo.head.clone().unwrap_or_else(|| "-".to_owned())),
+        ("branches", number(repo.branches)),
+        ("tags", number(repo.tags)),
+        ("packs", format!("{}, {} bytes", repo.packs, repo.pack_bytes)),
+        ("borrows", borrows),
+    ];
+    rows.iter().try_for_each(|(name, value)| context.io.say(format_args!("{name:11} {value}")))?;
+    repo.notes.iter().try_for_each(|note| context.io.tell(format_args!("note: {note}")))
+}
+
+fn state(repo: &RepoView) -> String {
+    if repo.faults.is_empty() { "served".to_owned() } else { format!("not served: {}", repo.faults.join("; ")) }
 }
 
 fn lines(repos: &[RepoView], context: &mut Context<'_, '_>) -> Result<(), Stop> {
     let rows: Vec<_> = repos
         .iter()
-        .map(|repo| {
-            let state = if repo.faults.is_empty() { "served".to_owned() } else { repo.faults.join("; ") };
-            [repo.name.clone(), repo.head.clone().unwrap_or_else(|| "-".to_owned()), state]
-        })
+        .map(|repo| [repo.name.clone(), repo.head.clone().unwrap_or_else(|| "-".to_owned()), state(repo)])
         .collect();
     table(["REPOSITORY", "HEAD", "STATE"], &rows).into_iter().try_for_each(|line| context.io.say(line))
 }

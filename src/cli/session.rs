@@ -1,6 +1,7 @@
 //! The way to the registry: through the daemon, or the registry itself when no daemon runs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use crate::admin::{Admin, Done, Faults};
 use crate::audit::Audit;
 use crate::daemon::config::Config;
 use crate::daemon::log;
+use crate::daemon::repos::StoreRepos;
 use crate::front::control::client::{CallError, Client};
 use crate::front::control::protocol::{Answer, Request};
 use crate::front::control::service;
@@ -48,7 +50,8 @@ impl Session {
             match registry::open(&config.registry_dir()) {
                 Ok((lookup, amend)) => {
                     let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
-                    return Ok(Self::Local(Box::new(Admin::new(lookup, amend, audit)), by));
+                    let repos = Arc::new(StoreRepos::new(config.store.clone()));
+                    return Ok(Self::Local(Box::new(Admin::new(lookup, amend, audit).with_repos(repos)), by));
                 }
                 Err(error) if is_locked(&error) && begin.elapsed() < PATIENCE => sleep(LOOK),
                 Err(error) => return Err(closed(&error, config).into()),

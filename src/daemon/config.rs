@@ -4,6 +4,7 @@
 //! field of [`Config`], one `reader.section(…)` in `read`, and its lines in `config.example.toml`, which a test
 //! holds against the defaults.
 
+mod limits;
 mod places;
 mod section;
 mod values;
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use super::log;
 use crate::admin::operator::Operators;
 use crate::front::control;
+use crate::store;
+pub use limits::Limits;
 pub use places::{ENVIRONMENT, locate};
 use section::Reader;
 pub use values::PublicAddress;
@@ -31,7 +34,7 @@ pub struct Config {
     /// Everything that pullgate writes.
     pub state_dir: PathBuf,
     /// The backing store.
-    pub store: Store,
+    pub store: store::Settings,
     /// The SSH door.
     pub ssh: Ssh,
     /// The control socket.
@@ -40,13 +43,8 @@ pub struct Config {
     pub audit_file: PathBuf,
     /// The log.
     pub log: log::Settings,
-}
-
-/// The backing store.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Store {
-    /// Its folder: `acme/app` is `acme/app.git` in it.
-    pub root: PathBuf,
+    /// Bounds and clocks.
+    pub limits: Limits,
 }
 
 /// The SSH door.
@@ -135,7 +133,10 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
     let folder = file.parent().unwrap_or(Path::new("/")).to_owned();
     let path = |value: &toml::Value| values::path(value, &folder);
     let state_dir = reader.top(|top| top.take("state_dir", folder.join("state"), path));
-    let root = reader.section("store", |section| section.take("root", folder.join("repositories"), path));
+    let store = reader.section("store", |section| store::Settings {
+        root: section.take("root", folder.join("repositories"), path),
+        owners: section.take("owners", Vec::new(), values::users),
+    });
     let ssh = reader.section("ssh", |section| Ssh {
         listen: section.take("listen", vec![SocketAddr::from(([127, 0, 0, 1], 2222))], values::addresses),
         host_keys: section.take("host_keys", folder.join("keys"), path),
@@ -154,7 +155,8 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
             format: section.take("format", default.format, values::format),
         }
     });
-    Config { file: file.to_owned(), state_dir, store: Store { root }, ssh, control, audit_file, log }
+    let limits = reader.section("limits", limits::read);
+    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, limits }
 }
 
 #[cfg(test)]

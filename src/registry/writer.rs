@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 /// After how many bytes of entries a batch is closed.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// How often the thread looks around when there is nothing to commit.
-const LOOK: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_millis(250);
 /// The same, while an index is being built.
 const LOOK_OFTEN: Duration = Duration::from_millis(20);
 
@@ -61,7 +61,8 @@ struct Batch {
     lines: Vec<u8>,
     seq: u64,
     hash: Hash,
-    answers: Vec<(SyncSender<Answer>, Answer)>,
+    /// One for each of those that wait, from the first on.
+    answers: Vec<Answer>,
 }
 
 impl Writer {
@@ -117,11 +118,19 @@ impl Writer {
 
     /// Checks, writes and applies one batch.
     fn commit(&mut self, waiting: &mut VecDeque<Request>) {
-        let batch = match &self.base {
+        let checked = match &self.base {
             Base::Index(_, reader) => self.check(reader, waiting),
             Base::Replayed(state, _) => self.check(&*state.read().unwrap_or_else(PoisonError::into_inner), waiting),
         };
-        let Batch { over, lines, seq, hash, answers } = batch;
+        let Batch { over, lines, seq, hash, answers } = match checked {
+            Ok(batch) => batch,
+            // Nobody was answered yet: all are checked again, against the journal.
+            Err(error) if matches!(self.base, Base::Index(..)) => return self.fall_back(&error),
+            Err(error) => {
+                waiting.drain(..).for_each(|request| drop(request.reply.send(Err(error.clone().into()))));
+                return;
+            }
+        };
         let mut refused = None;
         if !lines.is_empty() {
             match self.journal.append(&lines, seq, hash) {
@@ -130,26 +139,29 @@ impl Writer {
                 Err(error) => refused = Some(error),
             }
         }
-        for (reply, answer) in answers {
+        for (request, answer) in waiting.drain(..answers.len()).zip(answers) {
             let answer = refused.clone().map_or(answer, |error| Err(error.into()));
             // Whoever asked may have gone; the change stands.
-            drop(reply.send(answer));
+            drop(request.reply.send(answer));
         }
     }
 
-    fn check(&self, base: &dyn View, waiting: &mut VecDeque<Request>) -> Batch {
+    /// Checks as many of those that wait as go into a batch. An error is the base's: it cannot be read.
+    fn check(&self, base: &dyn View, waiting: &VecDeque<Request>) -> Result<Batch, Unavailable> {
         let (seq, hash) = (self.journal.seq(), self.journal.hash());
         let mut batch = Batch { over: Overlay::default(), lines: Vec::new(), seq, hash, answers: Vec::new() };
-        while batch.lines.len() < BATCH_BYTES
-            && let Some(Request { by, changes, reply }) = waiting.pop_front()
-        {
-            let answer = batch.check(base, by, changes);
-            if let Err(CommitError::Unavailable(error)) = &answer {
-                self.reading.found_damage(error);
+        for request in waiting {
+            if batch.lines.len() >= BATCH_BYTES {
+                break;
             }
-            batch.answers.push((reply, answer));
+            let answer = match batch.check(base, request) {
+                Err(CommitError::Unavailable(error)) => return Err(error),
+                Err(CommitError::Conflict(conflict)) => Err(conflict.into()),
+                Ok(committed) => Ok(committed),
+            };
+            batch.answers.push(answer);
         }
-        batch
+        Ok(batch)
     }
 
     fn apply(&mut self, over: Overlay) {
@@ -231,21 +243,22 @@ impl Writer {
 
 impl Batch {
     /// Checks one commit against the base and those before it in the batch, and takes it in if it is good.
-    fn check(&mut self, base: &dyn View, by: String, changes: Vec<Change>) -> Answer {
+    fn check(&mut self, base: &dyn View, request: &Request) -> Answer {
+        let Request { by, changes, reply: _ } = request;
         let time = Timestamp::now();
         let view = Layered { under: base, over: &self.over };
         let mut draft = Draft::new(&view);
         let mut effective = Vec::with_capacity(changes.len());
         for change in changes {
-            if draft.apply(&change, &by, time)? {
-                effective.push(change);
+            if draft.apply(change, by, time)? {
+                effective.push(change.clone());
             }
         }
         if effective.is_empty() {
             return Ok(Committed { seq: self.seq, changed: false });
         }
         let over = draft.into_overlay();
-        let entry = Entry { seq: self.seq + 1, prev: self.hash, time, by, changes: effective };
+        let entry = Entry { seq: self.seq + 1, prev: self.hash, time, by: by.clone(), changes: effective };
         let line = serde_json::to_vec(&entry).map_err(|error| Unavailable { reason: error.to_string() })?;
         self.over.merge(over);
         self.seq = entry.seq;

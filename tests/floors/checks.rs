@@ -31,7 +31,7 @@ fn downward_is_allowed() {
     passed(judge::floors, "src/daemon/mod.rs", "use crate::front::{control, ssh};");
     passed(judge::floors, "src/main.rs", "use pullgate::cli; fn main() { crate::helper(); }");
     passed(judge::floors, "src/lib.rs", "//! [`crate::git`]\npub mod git;\npub mod model;");
-    passed(judge::floors, "src/model/name.rs", "mod tests { use super::*; use super::super::text; }");
+    passed(judge::floors, "src/model/name.rs", "#[cfg(test)] mod tests { use super::*; use super::super::text; }");
 }
 
 #[test]
@@ -167,6 +167,7 @@ fn the_environment_is_read_in_few_places_and_nothing_prints() {
     no("fn f() { std::eprintln!(\"x\") }", "eprintln!");
     no("#[cfg(test)] mod tests { fn f() { dbg!(1); } }", "finish it");
     no("fn f() { a(todo!()) }", "finish it");
+    passed(judge::rooms, "src/git/tests.rs", "fn f() { println!(); std::env::var(x); std::process::Command::new(x) }");
     passed(judge::rooms, "src/git/mod.rs", "fn f() { std::env::args(); if todo != (1) {} println(x) }");
     passed(judge::rooms, "src/cli/mod.rs", "fn f() { std::env::var(\"HOME\") }");
 }
@@ -194,7 +195,14 @@ fn test_code_is_told_from_the_rest() {
     assert_eq!(say("#[cfg(test)]\nuse x::y;\nconst A: &str = \"git-receive-pack\";"), 1);
     assert_eq!(say("#[cfg(test)]\nfn f() {}\nconst A: &str = \"git-receive-pack\";"), 1);
     assert_eq!(say("#![cfg(test)]\nuse x::y;\nconst A: &str = \"git-receive-pack\";"), 0);
-    assert_eq!(say("#[cfg(not(test))]\nmod tests { const A: &str = \"git-receive-pack\"; }"), 1);
+    assert_eq!(say("#[cfg(not(test))]\nmod other { const A: &str = \"git-receive-pack\"; }"), 1);
+}
+
+#[test]
+fn a_module_called_tests_is_test_code() {
+    refused(judge::floors, "src/git/mod.rs", "pub mod child;\nmod tests;", 2, "it wants #[cfg(test)]");
+    refused(judge::floors, "src/git/mod.rs", "mod tests { fn f() {} }", 1, "it wants #[cfg(test)]");
+    passed(judge::floors, "src/git/mod.rs", "#[cfg(test)]\nmod tests;");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(crate) struct Confined {
     pub(crate) may: &'static [&'static str],
     /// Whether at most one file (test files aside) may have it.
     pub(crate) one_file: bool,
+    /// Whether test code may have it anywhere: it does no harm where it is not shipped.
+    pub(crate) tests_may: bool,
     /// What to do instead.
     pub(crate) remedy: &'static str,
 }
@@ -62,8 +64,6 @@ const STARTS_A_PROCESS: Confined = Confined {
     may: &[
         // The one place that starts git for a client.
         "src/git/child.rs",
-        // Its tests.
-        "src/git/child/tests.rs",
         // Wraps such a child; cannot do so without naming it.
         "src/sandbox*",
         // Shows a person a real clone, with the git that they have.
@@ -72,6 +72,7 @@ const STARTS_A_PROCESS: Confined = Confined {
         "src/cli/check*",
     ],
     one_file: false,
+    tests_may: true,
     remedy: "only src/git/child.rs starts git, behind src/sandbox; hand it a gate::Fetch",
 };
 
@@ -84,11 +85,19 @@ const READS_THE_ENVIRONMENT: Confined = Confined {
         "src/daemon/config*",
     ],
     one_file: false,
+    tests_may: true,
     remedy: "take the value as a setting; only src/cli and src/daemon/config know where values come from",
 };
 
-const NOTHING_PRINTS: &str = "the command line writes through a handle, everything else says it with tracing";
-const UNFINISHED: &str = "finish it: no half-done code is kept";
+const PRINTS: Confined = Confined {
+    what: What::Word(""),
+    may: &[],
+    one_file: false,
+    tests_may: true,
+    remedy: "the command line writes through a handle, everything else says it with tracing",
+};
+
+const UNFINISHED: Confined = Confined { tests_may: false, remedy: "finish it: no half-done code is kept", ..PRINTS };
 
 /// Every confined thing.
 pub(crate) const CONFINED: &[Confined] = &[
@@ -96,12 +105,14 @@ pub(crate) const CONFINED: &[Confined] = &[
         what: What::Word("sled"),
         may: &["src/registry*"],
         one_file: true,
+        tests_may: false,
         remedy: "the index is one file in src/registry: ask the registry's Lookup or Amend",
     },
     Confined {
         what: What::Word("git2"),
         may: &["src/store*"],
         one_file: false,
+        tests_may: false,
         remedy: "ask the store: it is the only room that opens repositories in this process",
     },
     Confined {
@@ -110,18 +121,21 @@ pub(crate) const CONFINED: &[Confined] = &[
         // And the gate takes over the library's proof of a signature, which no type of ours can stand for.
         may: &["src/front/ssh/*", PROOF_TAKER],
         one_file: false,
+        tests_may: false,
         remedy: "only src/front/ssh speaks SSH; elsewhere name russh::keys, or better a type of src/model",
     },
     Confined {
         what: What::Word("VerifiedPublicKey"),
         may: &[PROVEN_KEY_MAKER, PROOF_TAKER],
         one_file: false,
+        tests_may: false,
         remedy: "only the SSH handler's auth_publickey turns a verified key into a ProvenKey; take the ProvenKey",
     },
     Confined {
         what: What::Word("anyhow"),
         may: &["src/main.rs"],
         one_file: false,
+        tests_may: false,
         remedy: "the library's errors are enums with kind, fact and hint (thiserror); anyhow is for the binary",
     },
     Confined { what: What::Path(&["std", "process", "Command"]), ..STARTS_A_PROCESS },
@@ -130,13 +144,13 @@ pub(crate) const CONFINED: &[Confined] = &[
     Confined { what: What::Path(&["std", "env", "vars"]), ..READS_THE_ENVIRONMENT },
     Confined { what: What::Path(&["std", "env", "var_os"]), ..READS_THE_ENVIRONMENT },
     Confined { what: What::Path(&["std", "env", "vars_os"]), ..READS_THE_ENVIRONMENT },
-    Confined { what: What::Macro("print"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
-    Confined { what: What::Macro("println"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
-    Confined { what: What::Macro("eprint"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
-    Confined { what: What::Macro("eprintln"), may: &[], one_file: false, remedy: NOTHING_PRINTS },
-    Confined { what: What::Macro("dbg"), may: &[], one_file: false, remedy: UNFINISHED },
-    Confined { what: What::Macro("todo"), may: &[], one_file: false, remedy: UNFINISHED },
-    Confined { what: What::Macro("unimplemented"), may: &[], one_file: false, remedy: UNFINISHED },
+    Confined { what: What::Macro("print"), ..PRINTS },
+    Confined { what: What::Macro("println"), ..PRINTS },
+    Confined { what: What::Macro("eprint"), ..PRINTS },
+    Confined { what: What::Macro("eprintln"), ..PRINTS },
+    Confined { what: What::Macro("dbg"), ..UNFINISHED },
+    Confined { what: What::Macro("todo"), ..UNFINISHED },
+    Confined { what: What::Macro("unimplemented"), ..UNFINISHED },
 ];
 
 /// Where the name of git's receiving program may stand, test code aside. Nowhere near a process.

@@ -95,6 +95,11 @@ impl Reading {
                     }
                 }
                 TokenTree::Ident(ident) if ident == "mod" => {
+                    if !here.in_test && rest.first().is_some_and(|name| plain(name) == "tests") {
+                        let line = ident.span().start().line;
+                        self.unreadable
+                            .push((line, "a module called tests is test code: it wants #[cfg(test)]".to_owned()));
+                    }
                     if let [TokenTree::Ident(name), TokenTree::Group(group), ..] = rest {
                         let inner = [here.module, &[name.to_string()]].concat();
                         self.walk(group.stream(), Place { module: &inner, in_test: here.in_test });

@@ -113,13 +113,18 @@ pub(super) fn public_address(value: &Value) -> Parsed<PublicAddress> {
     }
 }
 
-/// User names or ids.
+/// Who may administer.
 pub(super) fn operators(value: &Value) -> Parsed<Operators> {
+    users(value).map(Operators::new)
+}
+
+/// User names or ids.
+pub(super) fn users(value: &Value) -> Parsed<Vec<u32>> {
     const REMEDY: &str = r#"write user names or ids, such as ["alice", 1000]"#;
     let Some(items) = value.as_array() else {
         return wrong(format!("is of type {}", value.type_str()), REMEDY);
     };
-    let uids = each(items, |item| {
+    each(items, |item| {
         if let Some(number) = item.as_integer() {
             return uid(number).map_or_else(|| wrong(format!("{number} is not a user's id"), REMEDY), Ok);
         }
@@ -131,8 +136,7 @@ pub(super) fn operators(value: &Value) -> Parsed<Operators> {
             Some(user) => Ok(user.uid()),
             None => wrong(format!("there is no user '{name}' on this machine"), "add the user, or remove the name"),
         }
-    })?;
-    Ok(Operators::new(uids))
+    })
 }
 
 /// The highest number stands for "nobody" in system calls.

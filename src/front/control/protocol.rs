@@ -58,7 +58,7 @@ pub enum Request {
     KeyUngrant { key: String, grants: Vec<String> },
     KeyRemove { key: String },
     WhereIs { fingerprint: Option<String>, key: Option<String> },
-    RepoList { account: String, after: Option<String> },
+    RepoList { account: Option<String>, after: Option<String> },
     RepoShow { repo: String },
 }
 

@@ -90,10 +90,10 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             with(fingerprint, |wanted| admin.whereis(by, &wanted).map(|view| Answer::Key(Box::new(view))))
         }
         Request::RepoList { account, after } => {
-            let account = parse.account(&account);
+            let account = parse.optional(account, |parse, text| parse.account(&text));
             let after = parse.optional(after, |parse, text| parse.cursor(&text, RepoPath::parse));
             parse.done()?;
-            with(account, |account| admin.repo_list(by, &account, after.as_ref()).map(Answer::Repos))
+            admin.repo_list(by, account.as_ref(), after.as_ref()).map(Answer::Repos)
         }
         Request::RepoShow { repo } => {
             let repo = parse.checked("repo", &repo, RepoPath::parse(&repo), None);

@@ -38,7 +38,7 @@ pub enum HostKeyError {
     #[error("a key cannot be made: {0}")]
     Random(getrandom::Error),
     /// The folder holds no key that can be used.
-    #[error("there are no host keys in {0}; the gateway makes them when it starts, or `pullgate init` does")]
+    #[error("there are no host keys in {0}; they are made when `pullgate serve` starts for the first time")]
     None(PathBuf),
 }
 

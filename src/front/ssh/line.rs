@@ -13,42 +13,47 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 /// A stream that fails as soon as its token is cancelled.
 pub(super) struct Line<S> {
     stream: S,
-    cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// One for each direction: a future wakes only who polled it last, and the directions may belong to two tasks.
+    cut_reading: Cut,
+    cut_writing: Cut,
 }
 
-impl<S> Line<S> {
-    pub(super) fn new(stream: S, token: CancellationToken) -> Self {
-        Self { stream, cut: Box::pin(token.cancelled_owned()) }
-    }
+type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
 
-    fn check(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
-        match self.cut.as_mut().poll(cx) {
-            Poll::Ready(()) => Err(ErrorKind::ConnectionAborted.into()),
-            Poll::Pending => Ok(()),
-        }
+impl<S> Line<S> {
+    pub(super) fn new(stream: S, token: &CancellationToken) -> Self {
+        let cut = || Box::pin(token.clone().cancelled_owned());
+        Self { stream, cut_reading: cut(), cut_writing: cut() }
+    }
+}
+
+fn check(cut: &mut Cut, cx: &mut Context<'_>) -> Result<(), Error> {
+    match cut.as_mut().poll(cx) {
+        Poll::Ready(()) => Err(ErrorKind::ConnectionAborted.into()),
+        Poll::Pending => Ok(()),
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Error>> {
-        self.check(cx)?;
+        check(&mut self.cut_reading, cx)?;
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize, Error>> {
-        self.check(cx)?;
+        check(&mut self.cut_writing, cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.check(cx)?;
+        check(&mut self.cut_writing, cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.check(cx)?;
+        check(&mut self.cut_writing, cx)?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
@@ -57,7 +62,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
         cx: &mut Context<'_>,
         bytes: &[std::io::IoSlice<'_>],
     ) -> Poll<Result<usize, Error>> {
-        self.check(cx)?;
+        check(&mut self.cut_writing, cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
     }
 
@@ -75,7 +80,7 @@ mod tests {
     async fn cutting_ends_a_read_and_a_write_that_wait() {
         let (near, _far) = tokio::io::duplex(8);
         let token = CancellationToken::new();
-        let mut line = Line::new(near, token.clone());
+        let mut line = Line::new(near, &token);
         line.write_all(b"12345678").await.unwrap();
         let (mut reader, mut writer) = tokio::io::split(line);
         let reading = tokio::spawn(async move { reader.read_u8().await.unwrap_err().kind() });

@@ -80,7 +80,7 @@ async fn serve(
     let logged_in = CancellationToken::new();
     let startup = Startup { _place: place, logged_in: logged_in.clone() };
     let connection = Connection::new(Arc::clone(&door), subject, startup);
-    let line = Line::new(socket, cut.clone());
+    let line = Line::new(socket, &cut);
     // Whatever ends this function ends the session's task with it.
     let _cut_at_the_end = cut.clone().drop_guard();
     let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);

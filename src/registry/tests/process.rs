@@ -109,3 +109,27 @@ fn a_full_disk_is_said_before_anything_is_written() {
     assert_eq!(journal.seq(), 0);
     assert_eq!(std::fs::metadata(dir.path().join("journal")).unwrap().len(), 16);
 }
+
+#[test]
+#[ignore = "needs a small file system of its own: PULLGATE_TEST_REGISTRY names a directory on it"]
+fn a_disk_that_fills_up_refuses_and_loses_nothing() {
+    let dir = given();
+    let (lookup, amend) = open(&dir).unwrap();
+    commit(&amend, &[account_add("acme")]);
+    let mut number = 0;
+    let error = loop {
+        match amend.commit("tester", &[key_add(number, &format!("acme/k{number}"), &["acme/app"])]) {
+            Ok(_) => number += 1,
+            Err(error) => break error,
+        }
+        assert!(number < 1_000_000, "the file system is not small");
+    };
+    assert!(error.to_string().contains("no space"), "{error}");
+    let before = everything(&lookup);
+    assert_eq!(before.1.len(), number as usize);
+    drop((lookup, amend));
+    let (lookup, amend) = open(&dir).unwrap();
+    assert_eq!(everything(&lookup), before);
+    println!("{number} keys; the next commit says {:?}", amend.commit("tester", &[account_add("beta")]));
+    assert_eq!(everything(&lookup).1, before.1);
+}

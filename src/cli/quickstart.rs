@@ -1,0 +1,226 @@
+//! `pullgate quickstart`: everything on loopback, in one folder, proved with the real git, ready to be tried.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::io::{Io, Stop};
+use super::serve::{build, stop_signal};
+use super::{Context, exit, known_hosts};
+use crate::admin::fault::{Fault, Kind};
+use crate::daemon::config::{Config, EXAMPLE};
+use crate::daemon::{log, serve};
+use crate::store::sample;
+
+/// Try everything on this machine: a gateway with a sample repository and a key, and commands to paste
+///
+/// Makes DIR with a config, host keys, a registry, a sample repository and a deploy key, starts the gateway on a loopback
+/// port, clones once through it with git, shows that a push is refused, and stays up until Ctrl-C. Run again, it goes on
+/// with what is there.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Where
+    #[arg(default_value = "pullgate-quickstart")]
+    dir: PathBuf,
+    /// Stop after the first clone instead of staying up
+    #[arg(long)]
+    once: bool,
+}
+
+const ACCOUNT: &str = "acme";
+const LABEL: &str = "quickstart";
+const REPO: &str = "acme/sample";
+
+impl Args {
+    pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        if context.config.is_some() {
+            return Err(
+                Fault::new(Kind::Invalid, "quickstart has a config of its own in DIR, and takes no --config").into()
+            );
+        }
+        let failed = |error: std::io::Error| Fault::new(Kind::Unavailable, format!("{}: {error}", self.dir.display()));
+        std::fs::create_dir_all(&self.dir).map_err(failed)?;
+        let dir = self.dir.canonicalize().map_err(failed)?;
+        let site = Site { config: dir.join("config.toml"), dir };
+        let config = site.prepare(context.io)?;
+        if log::start(log::Settings { level: tracing::Level::WARN, ..config.log }).is_err() {
+            tracing::debug!("the log was started before");
+        }
+        let house = build(&config)?;
+        let runtime = tokio::runtime::Runtime::new()
+            .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
+        let _inside = runtime.enter();
+        let stop = stop_signal()?;
+        let open = runtime
+            .block_on(serve::open(house))
+            .map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))?;
+        let (tell_stop, told) = tokio::sync::oneshot::channel::<()>();
+        // A sender that is dropped tells as well: however this function ends, the gateway drains.
+        let serving = runtime.spawn(open.serve(async move { drop(told.await) }));
+        let address = &config.ssh.public_address;
+        context.io.say(format_args!("the gateway serves at ssh://git@{address}"))?;
+        let shown = site.show(&config, context.io).and_then(|()| match self.once {
+            true => Ok(()),
+            false => {
+                context.io.say("\nThe gateway stays up until Ctrl-C.")?;
+                runtime.block_on(stop);
+                context.io.say("stopping")
+            }
+        });
+        drop(tell_stop);
+        runtime
+            .block_on(serving)
+            .map_err(|error| Fault::new(Kind::Internal, format!("the gateway failed: {error}")))?;
+        shown
+    }
+}
+
+/// The folder of one quickstart.
+struct Site {
+    dir: PathBuf,
+    config: PathBuf,
+}
+
+impl Site {
+    /// Config, folders and sample; what is there is left as it is.
+    fn prepare(&self, io: &mut Io<'_>) -> Result<Config, Stop> {
+        if !self.config.exists() {
+            let port = free_port()?;
+            let text = EXAMPLE.replace("127.0.0.1:2222", &format!("127.0.0.1:{port}"));
+            let text = text.replace("localhost:2222", &format!("localhost:{port}"));
+            self.write("config.toml", &text)?;
+        }
+        let (mut input, mut nowhere) = (std::io::empty(), std::io::sink());
+        let mut silent = Io { input: &mut input, out: &mut nowhere, err: &mut *io.err, interactive: false };
+        super::init::Args::at(self.dir.clone()).run(&mut Context { io: &mut silent, config: None })?;
+        let config = Config::load(&self.config).map_err(exit::config_faults)?;
+        io.say(format_args!("config, keys and state are in {}", self.dir.display()))?;
+        let repo = config.store.root.join(format!("{REPO}.git"));
+        if !repo.exists() {
+            sample::create(&repo).map_err(|error| Fault::new(Kind::Unavailable, error.to_string()))?;
+            io.say(format_args!("made the sample repository {REPO}, with three commits"))?;
+        }
+        Ok(config)
+    }
+
+    /// Registers, clones, tries a push, and prints what to paste.
+    fn show(&self, config: &Config, io: &mut Io<'_>) -> Result<(), Stop> {
+        self.write("known_hosts", &known_hosts::text(config)?)?;
+        // For ssh, a quoted path in its config is one word whatever is in it.
+        let text = format!(
+            "Host *\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  UserKnownHostsFile \"{known}\"\n  StrictHostKeyChecking yes\n",
+            key = self.dir.join("agent_key").display(),
+            known = self.dir.join("known_hosts").display()
+        );
+        self.write("ssh_config", &text)?;
+        self.pullgate(&["account", "add", ACCOUNT], io)?;
+        let key = self.dir.join("agent_key");
+        if !key.exists() {
+            let grant = ["--grant", REPO, "--note", "made by quickstart"];
+            let out = key.display().to_string();
+            self.pullgate(&[&["key", "generate", ACCOUNT, LABEL, "--out", &out][..], &grant].concat(), io)?;
+        }
+        let url = format!("ssh://git@{}/{REPO}.git", config.ssh.public_address);
+        let clone = self.dir.join("first-clone");
+        if clone.exists() {
+            std::fs::remove_dir_all(&clone)
+                .map_err(|error| Fault::new(Kind::Unavailable, format!("{}: {error}", clone.display())))?;
+        }
+        let cloned = self.git(&["clone", "--quiet", &url, &clone.display().to_string()], io)?;
+        if !cloned.success {
+            return Err(Fault::new(Kind::Internal, format!("the clone failed:\n{}", cloned.err)).into());
+        }
+        let log = self.git(&["-C", &clone.display().to_string(), "log", "--oneline"], io)?;
+        log.out.lines().try_for_each(|line| io.say(format_args!("    {line}")))?;
+        let push = self.git(&["-C", &clone.display().to_string(), "push", "origin", "HEAD:refs/heads/mine"], io)?;
+        push.err.lines().try_for_each(|line| io.say(format_args!("    {line}")))?;
+        if push.success || !push.err.contains("fatal: remote error: this gateway is read-only") {
+            return Err(Fault::new(Kind::Internal, "a push was not refused as it should be").into());
+        }
+        let ssh = format!(
+            "GIT_SSH_COMMAND={}",
+            shell(&format!("ssh -F {}", shell(&self.dir.join("ssh_config").display().to_string())))
+        );
+        let program =
+            std::env::current_exe().map_or_else(|_| "pullgate".to_owned(), |path| shell(&path.display().to_string()));
+        let config_file = shell(&self.config.display().to_string());
+        io.say("\nIn another terminal, paste:\n")?;
+        for line in [
+            format!("  {ssh} git clone {url} /tmp/pullgate-sample-$$"),
+            format!("  {ssh} git ls-remote {url}"),
+            format!(
+                "  ssh -F {} -p {} git@{}",
+                shell(&self.dir.join("ssh_config").display().to_string()),
+                config.ssh.public_address.port,
+                config.ssh.public_address.host
+            ),
+            format!("  {program} --config {config_file} key list"),
+            format!("  {program} --config {config_file} key show {ACCOUNT}/{LABEL}"),
+        ] {
+            io.say(line)?;
+        }
+        let root = config.store.root.display();
+        io.say(format_args!("\nYour own: copy a bare repository to {root}/{ACCOUNT}/NAME.git, and"))?;
+        io.say(format_args!("  {program} --config {config_file} key grant {ACCOUNT}/{LABEL} {ACCOUNT}/NAME"))
+    }
+
+    /// Runs a verb as a person would type it, and shows it.
+    fn pullgate(&self, args: &[&str], io: &mut Io<'_>) -> Result<(), Stop> {
+        let words: Vec<String> = args.iter().map(|word| shell(word)).collect();
+        io.say(format_args!("$ pullgate {}", words.join(" ")))?;
+        let config = self.config.as_os_str().to_owned();
+        let all = ["pullgate".into(), "--config".into(), config].into_iter().chain(args.iter().map(Into::into));
+        match super::run(all, io) {
+            0 => Ok(()),
+            _ => Err(Stop::Said(Kind::Internal)),
+        }
+    }
+
+    /// Runs the real git as a build agent would.
+    fn git(&self, args: &[&str], io: &mut Io<'_>) -> Result<Ran, Stop> {
+        let words: Vec<String> = args.iter().map(|word| shell(word)).collect();
+        io.say(format_args!("$ git {}", words.join(" ")))?;
+        let output = Command::new("git")
+            .args(args)
+            .env("GIT_SSH_COMMAND", format!("ssh -F {}", shell(&self.dir.join("ssh_config").display().to_string())))
+            .env("GIT_TERMINAL_PROMPT", "0")
+            // Somebody's own settings must not decide whether this works.
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .env_remove("GIT_DIR")
+            .env_remove("GIT_WORK_TREE")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| {
+                Fault::new(Kind::Unavailable, format!("git cannot be run: {error}")).hint("install git and ssh")
+            })?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ok(Ran { success: output.status.success(), out: text(&output.stdout), err: text(&output.stderr) })
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<(), Fault> {
+        let path = self.dir.join(name);
+        std::fs::write(&path, text)
+            .map_err(|error| Fault::new(Kind::Unavailable, format!("{}: {error}", path.display())))
+    }
+}
+
+/// What a command said.
+struct Ran {
+    success: bool,
+    out: String,
+    err: String,
+}
+
+/// Port 2222 when it is free, else any.
+fn free_port() -> Result<u16, Fault> {
+    let bound = TcpListener::bind(("127.0.0.1", 2222)).or_else(|_| TcpListener::bind(("127.0.0.1", 0)));
+    let address = bound.and_then(|listener| listener.local_addr());
+    address
+        .map(|address| address.port())
+        .map_err(|error| Fault::new(Kind::Unavailable, format!("no port is free: {error}")))
+}
+
+/// A word as a shell reads it back.
+fn shell(word: &str) -> String {
+    super::init::quoted(Path::new(word))
+}

@@ -1,0 +1,73 @@
+//! The section `[limits]`: bounds and clocks that a small site never touches.
+
+use std::time::Duration;
+
+use super::section::{Section, Wrong, wrong};
+use crate::front::ssh;
+use crate::git;
+
+/// The bounds and clocks of the doors and of the fetches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of the SSH door.
+    pub ssh: ssh::Settings,
+    /// Of one fetch.
+    pub git: git::Settings,
+    /// How long what runs may go on after the daemon was told to stop.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { ssh: ssh::Settings::default(), git: git::Settings::default(), drain: Duration::from_secs(30) }
+    }
+}
+
+/// A week: whatever takes longer is not waited for.
+const MOST_SECONDS: i64 = 7 * 24 * 3600;
+/// More than any machine that runs one gateway can hold.
+const MOST: i64 = 1_000_000;
+
+pub(super) fn read(section: &mut Section<'_>) -> Limits {
+    let mut limits = Limits::default();
+    let Limits { ssh, git, drain } = &mut limits;
+    for (key, clock) in [
+        ("banner_seconds", &mut ssh.banner),
+        ("login_seconds", &mut ssh.login),
+        ("connection_idle_seconds", &mut ssh.idle),
+        ("negotiation_seconds", &mut git.negotiation),
+        ("fetch_idle_seconds", &mut git.idle),
+        ("fetch_seconds", &mut git.total),
+        ("drain_seconds", drain),
+    ] {
+        *clock = section.take(key, *clock, seconds);
+    }
+    for (key, bound) in [
+        ("startups", &mut ssh.startups),
+        ("connections", &mut ssh.connections),
+        ("channels_per_connection", &mut ssh.channels),
+        ("keys_per_connection", &mut ssh.key_probes),
+    ] {
+        *bound = section.take(key, *bound, count);
+    }
+    limits
+}
+
+fn seconds(value: &toml::Value) -> Result<Duration, Vec<Wrong>> {
+    let number = number(value, MOST_SECONDS, "write whole seconds, from 1 to 604800 (a week)")?;
+    Ok(Duration::from_secs(number))
+}
+
+fn count(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
+    const REMEDY: &str = "write a whole number from 1 to 1000000";
+    let number = number(value, MOST, REMEDY)?;
+    usize::try_from(number).or_else(|_| wrong("is too large", REMEDY))
+}
+
+fn number(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {
+    match value.as_integer() {
+        Some(number) if (1..=most).contains(&number) => Ok(number.unsigned_abs()),
+        Some(number) => wrong(format!("is {number}"), remedy),
+        None => wrong(format!("is of type {}", value.type_str()), remedy),
+    }
+}

@@ -1,0 +1,96 @@
+//! The house, built bottom-up from one config file.
+
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::config::Config;
+use super::repos::StoreRepos;
+use crate::admin::Admin;
+use crate::audit::Audit;
+use crate::front::control;
+use crate::front::ssh::Door;
+use crate::front::ssh::host_keys::{self, HostKeyError};
+use crate::gate::Gate;
+use crate::git::{Git, Program, ProgramError};
+use crate::registry::{self, OpenError};
+use crate::store::Store;
+
+/// Why the house cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The backing store.
+    #[error("the store {} cannot be read: {error}", root.display())]
+    Store {
+        /// Its root.
+        root: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// git.
+    #[error(transparent)]
+    Git(#[from] ProgramError),
+    /// The host keys.
+    #[error(transparent)]
+    HostKeys(#[from] HostKeyError),
+    /// The audit file.
+    #[error("the audit file {} cannot be opened: {error}", file.display())]
+    Audit {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] OpenError),
+}
+
+impl BuildError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Store { .. } => "make the folder, or name another one as `root` under [store]",
+            Self::Git(_) => "install git 2.38 or newer, and see that it is on the PATH of the daemon",
+            Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
+            Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
+            Self::Registry(OpenError::Locked) => "is a daemon running already? stop it first",
+            Self::Registry(_) => "`pullgate check` looks at the whole installation",
+        }
+    }
+}
+
+/// Everything that a daemon serves with.
+#[derive(Debug)]
+pub struct House {
+    pub(super) door: Arc<Door>,
+    pub(super) admin: Admin,
+    pub(super) listen: Vec<std::net::SocketAddr>,
+    pub(super) control: control::Settings,
+    pub(super) drain: std::time::Duration,
+}
+
+impl House {
+    /// Builds it. `search` is where git is looked for, as `$PATH` is written. The registry comes last: what can fail
+    /// without it has failed by then.
+    ///
+    /// # Errors
+    /// [`BuildError`]
+    pub fn build(config: &Config, search: &OsStr) -> Result<Self, BuildError> {
+        let settings = config.store.clone();
+        let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
+        let git = Git::new(Program::find(search)?, config.limits.git);
+        tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
+        let keys = host_keys::load_or_make(&config.ssh.host_keys)?;
+        let audit = Audit::open(&config.audit_file)
+            .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
+        let (lookup, amend) = registry::open(&config.registry_dir())?;
+        let gate = Gate::new(lookup.clone(), store, audit.clone());
+        let address = config.ssh.public_address.to_string();
+        let door = Arc::new(Door::new(gate, git, keys, config.limits.ssh, address));
+        let admin = Admin::new(lookup, amend, audit).with_repos(Arc::new(StoreRepos::new(config.store.clone())));
+        let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
+        Ok(Self { door, admin, listen, control, drain: config.limits.drain })
+    }
+}

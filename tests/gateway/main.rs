@@ -1,0 +1,16 @@
+//! The gateway as its users meet it: the real program, the real ssh, the real git.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "tests say no by panicking, and what they print is for whoever reads a failure"
+)]
+
+mod clones;
+mod crash;
+mod harness;
+mod keys;
+mod refusals;
+mod sessions;
