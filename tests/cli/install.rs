@@ -98,7 +98,9 @@ fn help_is_a_reference() {
     let mut all = String::new();
     let nouns: &[&[&str]] = &[
         &[],
+        &["quickstart"],
         &["init"],
+        &["serve"],
         &["check"],
         &["account"],
         &["account", "add"],
@@ -114,7 +116,11 @@ fn help_is_a_reference() {
         &["key", "grant"],
         &["key", "ungrant"],
         &["key", "remove"],
+        &["repo"],
+        &["repo", "list"],
+        &["repo", "show"],
         &["whereis"],
+        &["known-hosts"],
     ];
     for noun in nouns {
         let help = site.ok(&[*noun, &["--help"]].concat()).out;
