@@ -97,7 +97,7 @@ impl From<Conflict> for Fault {
                 (Kind::Conflict, "register another key as a deploy key to grant single repositories".to_owned())
             }
             Conflict::TooManyGrants(name) => {
-                (Kind::Conflict, format!("grant a pattern instead, such as {0}/* or {0}/team-*", name.account))
+                (Kind::Conflict, format!("grant a pattern instead, such as '{0}/*' or '{0}/team-*'", name.account))
             }
             Conflict::TooManySources(_) => (Kind::Conflict, "join neighbouring networks into larger ones".to_owned()),
         };

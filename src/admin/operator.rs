@@ -22,7 +22,7 @@ impl Operators {
     /// Root, the owner of this process, and `more`.
     #[must_use]
     pub fn new(more: impl IntoIterator<Item = u32>) -> Self {
-        // The highest uid is the kernel's word for "nobody known": a socket that has no peer answers it.
+        // The highest uid is the kernel's word for "nobody known" (unix(7), getsockopt on a socket without a peer).
         let mut uids: BTreeSet<u32> = more.into_iter().filter(|uid| *uid != u32::MAX).collect();
         let configured = !uids.is_empty();
         uids.extend([0, geteuid().as_raw()]);
@@ -106,7 +106,10 @@ impl Operator {
     /// # Errors
     /// [`NotAllowed::Uid`], [`NotAllowed::Unknown`]
     pub fn from_peer(socket: impl AsFd, allowed: &Operators) -> Result<Self, NotAllowed> {
-        let peer = rustix::net::sockopt::socket_peercred(socket).map_err(|error| NotAllowed::Unknown(error.into()))?;
+        let unknown = |error: rustix::io::Errno| NotAllowed::Unknown(error.into());
+        // A listening socket has credentials too, which are this process's own: only a connected one has a peer.
+        rustix::net::getpeername(&socket).map_err(unknown)?;
+        let peer = rustix::net::sockopt::socket_peercred(&socket).map_err(unknown)?;
         let operator = Self::named(peer.uid.as_raw());
         if allowed.allow(operator.uid) { Ok(operator) } else { Err(NotAllowed::Uid { who: operator.name }) }
     }
@@ -189,8 +192,12 @@ mod tests {
 
     #[test]
     fn a_socket_without_a_peer_proves_nobody() {
-        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
-        assert!(Operator::from_peer(&socket, &Operators::new([u32::MAX])).is_err());
+        let dir = tempfile::tempdir().unwrap();
+        let listening = std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        assert!(matches!(Operator::from_peer(&listening, &Operators::new([])), Err(NotAllowed::Unknown(_))));
+        let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(matches!(Operator::from_peer(&datagrams, &Operators::new([])), Err(NotAllowed::Unknown(_))));
+        assert!(!Operators::new([u32::MAX]).allow(u32::MAX), "nobody known may do nothing");
     }
 
     #[test]

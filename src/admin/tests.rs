@@ -110,6 +110,8 @@ fn the_same_key_again_names_its_holder_and_the_way_out() {
     let (kind, fact, hint) = told(house.add("acme/other", 1, &["acme/app", "acme/lib"]));
     assert_eq!((kind, fact.as_str()), (Kind::Conflict, "this public key is already registered as acme/ci"));
     assert!(hint.ends_with("pullgate key grant acme/ci acme/app acme/lib"), "{hint}");
+    let (_, _, hint) = told(house.add("acme/other", 1, &["acme/*"]));
+    assert!(hint.ends_with("pullgate key grant acme/ci 'acme/*'"), "{hint}");
     let (_, _, hint) = told(house.add("acme/ci", 1, &[]));
     assert!(hint.ends_with("pullgate key grant acme/ci REPO"), "{hint}");
 }

@@ -23,7 +23,7 @@ const KEYS_IGNORE: &str = "*\n!.gitignore\n!README.md\n";
 /// What is there already is left alone, so it can be run again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Where
+    /// The folder, which is made if it is missing
     #[arg(default_value = ".")]
     dir: PathBuf,
 }

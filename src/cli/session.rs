@@ -46,13 +46,9 @@ impl Session {
                 return Ok(Self::Socket(config.control.socket.clone()));
             }
             let by = Operator::local(&config.state_dir).map_err(not_local)?;
+            start_log(config);
             match registry::open(&config.registry_dir()) {
                 Ok((lookup, amend)) => {
-                    // An audit record that cannot be written is told in the log, which a daemon would have.
-                    let quiet = log::Settings { level: Level::WARN, ..config.log };
-                    if log::start(quiet).is_err() {
-                        tracing::debug!("the log was started before");
-                    }
                     let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
                     let repos = Arc::new(StoreRepos::new(config.store.clone()));
                     return Ok(Self::Local(Box::new(Admin::new(lookup, amend, audit).with_repos(repos)), by));
@@ -108,6 +104,14 @@ impl Session {
                 None => return Ok(all),
             }
         }
+    }
+}
+
+/// What goes wrong inside the registry or with an audit record is told in the log, which a daemon would have. Warnings are
+/// left out: that the index is built again, for example, says nothing to somebody who runs one command.
+fn start_log(config: &Config) {
+    if log::start(log::Settings { level: Level::ERROR, ..config.log }).is_err() {
+        tracing::debug!("the log was started before");
     }
 }
 

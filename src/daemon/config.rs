@@ -143,8 +143,8 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         public_address: section.take("public_address", PublicAddress::default(), values::public_address),
     });
     let control = reader.section("control", |section| {
-        let socket =
-            section.take("socket", state_dir.join("control.sock"), |value| values::socket_path(value, &folder));
+        let socket = section.take("socket", state_dir.join("control.sock"), path);
+        section.check("socket", values::fits_a_socket(&socket));
         control::Settings::new(socket, section.take("operators", Operators::new([]), values::operators))
     });
     let audit_file = reader.section("audit", |section| section.take("file", state_dir.join("audit.jsonl"), path));

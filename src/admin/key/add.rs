@@ -93,7 +93,8 @@ impl Admin {
 fn held_fault(held: &KeyRecord, new: &NewKey) -> Fault {
     let repos = match new.grants.is_empty() {
         true => "REPO".to_owned(),
-        false => new.grants.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+        // Pasted into a shell, a pattern must not become file names.
+        false => new.grants.iter().map(quoted).collect::<Vec<_>>().join(" "),
     };
     let holder = &held.name;
     let fault = Fault::new(Kind::Conflict, format!("this public key is already registered as {holder}")).field("key");
@@ -110,5 +111,12 @@ fn held_fault(held: &KeyRecord, new: &NewKey) -> Fault {
              pullgate key grant {holder} {repos}",
             new.name.account, new.name.label
         )),
+    }
+}
+
+fn quoted(grant: &Grant) -> String {
+    match grant {
+        Grant::Repo(path) => path.to_string(),
+        Grant::Glob(_) | Grant::Group(..) => format!("'{grant}'"),
     }
 }

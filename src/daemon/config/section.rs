@@ -108,15 +108,26 @@ impl Section<'_> {
         match parse(&value) {
             Ok(value) => value,
             Err(wrongs) => {
-                let key = dotted(self.prefix, key);
-                self.faults.extend(wrongs.into_iter().map(|Wrong { fact, remedy }| ConfigFault {
-                    key: key.clone(),
-                    fact: printable(&fact, 300),
-                    remedy,
-                }));
+                self.note(key, wrongs);
                 default
             }
         }
+    }
+
+    /// Notes what is wrong with a value, whether it was written or is the default.
+    pub(super) fn check(&mut self, key: &'static str, result: Result<(), Vec<Wrong>>) {
+        if let Err(wrongs) = result {
+            self.note(key, wrongs);
+        }
+    }
+
+    fn note(&mut self, key: &'static str, wrongs: Vec<Wrong>) {
+        let key = dotted(self.prefix, key);
+        self.faults.extend(wrongs.into_iter().map(|Wrong { fact, remedy }| ConfigFault {
+            key: key.clone(),
+            fact: printable(&fact, 300),
+            remedy,
+        }));
     }
 }
 

@@ -119,11 +119,13 @@ fn operators_are_names_or_ids() {
 }
 
 #[test]
-fn a_socket_path_has_to_fit() {
-    let socket = format!("[control]\nsocket = '/{}'", "x".repeat(MAX));
-    assert!(parse(&socket[..socket.len() - 2]).is_err(), "the quote is missing");
-    assert!(parse(&socket).unwrap_err()[0].contains("a path of 108 bytes"));
-    const MAX: usize = crate::front::control::MAX_SOCKET_PATH;
+fn a_socket_path_has_to_fit_also_when_it_is_the_default() {
+    let most = crate::front::control::MAX_SOCKET_PATH;
+    let written = |length: usize| parse(&format!("[control]\nsocket = '/{}'", "x".repeat(length - 1)));
+    assert!(written(most).is_ok());
+    assert!(written(most + 1).unwrap_err()[0].starts_with("control.socket: is a path of 108 bytes"));
+    let derived = parse(&format!("state_dir = '/{}'", "x".repeat(most))).unwrap_err();
+    assert!(derived.len() == 1 && derived[0].starts_with("control.socket: "), "{derived:?}");
 }
 
 proptest! {

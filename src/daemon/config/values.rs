@@ -60,11 +60,10 @@ pub(super) fn path(value: &Value, folder: &Path) -> Parsed<PathBuf> {
     Ok(folder.join(text))
 }
 
-/// A path that a Unix socket can have.
-pub(super) fn socket_path(value: &Value, folder: &Path) -> Parsed<PathBuf> {
-    let path = path(value, folder)?;
+/// Whether a Unix socket can have this path.
+pub(super) fn fits_a_socket(path: &Path) -> Parsed<()> {
     match path.as_os_str().as_bytes().len() {
-        0..=MAX_SOCKET_PATH => Ok(path),
+        0..=MAX_SOCKET_PATH => Ok(()),
         length => wrong(
             format!("is a path of {length} bytes, and a socket's has at most {MAX_SOCKET_PATH}"),
             "choose a shorter one, such as /run/pullgate/control.sock",

@@ -1,0 +1,23 @@
+//! The program as a person or a script meets it: arguments in, text and exit code out.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    reason = "test code says no by panicking, and its modules are one crate"
+)]
+
+#[path = "cli/support.rs"]
+mod support;
+
+#[path = "cli/daemon.rs"]
+mod daemon;
+#[path = "cli/generate.rs"]
+mod generate;
+#[path = "cli/install.rs"]
+mod install;
+#[path = "cli/keys.rs"]
+mod keys;
+#[path = "cli/listings.rs"]
+mod listings;

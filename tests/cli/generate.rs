@@ -1,0 +1,86 @@
+//! `key generate`: the private key exists once.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::process::Stdio;
+
+use russh::keys::ssh_key::PrivateKey;
+
+use crate::support::Site;
+
+#[test]
+fn to_a_file_that_is_new_and_private() {
+    let site = Site::with_acme();
+    let ran = site.ok(&["key", "generate", "acme", "ci", "--out", "ci_key", "--grant", "acme/*", "--expires", "90d"]);
+    let text = std::fs::read_to_string(site.path("ci_key")).unwrap();
+    assert_eq!(std::fs::metadata(site.path("ci_key")).unwrap().mode() & 0o777, 0o600);
+    let key = PrivateKey::from_openssh(&text).unwrap();
+    let fingerprint = key.fingerprint(russh::keys::ssh_key::HashAlg::Sha256).to_string();
+    assert!(ran.out.contains(&fingerprint), "{ran}");
+    let shown = site.ok(&["whereis", &fingerprint]);
+    assert!(shown.out.contains("acme/ci (deploy key, active)") && shown.out.contains("acme/*"), "{shown}");
+
+    // Never over a file that is there; and then nothing is registered either.
+    let again = site.run(&["key", "generate", "acme", "other", "--out", "ci_key"]);
+    assert_eq!(again.code, 4, "{again}");
+    assert_eq!(std::fs::read_to_string(site.path("ci_key")).unwrap(), text);
+    assert_eq!(site.run(&["key", "show", "acme/other"]).code, 3);
+}
+
+#[test]
+fn the_file_goes_again_when_the_key_is_not_registered() {
+    let site = Site::with_acme();
+    let ran = site.run(&["key", "generate", "nobody", "ci", "--out", "ci_key"]);
+    assert_eq!(ran.code, 3, "{ran}");
+    assert!(!site.path("ci_key").exists());
+    assert_eq!(site.run(&["key", "generate", "acme", "ci", "--out", "no/such/folder"]).code, 6);
+    assert_eq!(site.run(&["key", "show", "acme/ci"]).code, 3);
+}
+
+#[test]
+fn to_standard_output_and_nothing_else_there() {
+    let site = Site::with_acme();
+    let ran = site.ok(&["key", "generate", "acme", "ci"]);
+    let key = PrivateKey::from_openssh(&ran.out).unwrap();
+    assert!(ran.err.starts_with("added key acme/ci (SHA256:"), "{ran}");
+    let shown = site.ok(&["key", "show", "acme/ci", "--json"]);
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    let public = key.public_key().to_openssh().unwrap();
+    assert!(public.starts_with(shown["public_key"].as_str().unwrap()));
+    // A failure prints no key at all.
+    let failed = site.run(&["key", "generate", "acme", "ci"]);
+    assert_eq!((failed.code, failed.out.as_str()), (4, ""));
+}
+
+#[test]
+fn a_key_that_nobody_got_is_taken_back() {
+    let site = Site::with_acme();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut command = site.command(&["key", "generate", "acme", "ci"]);
+    let ran = command.stdout(Stdio::from(full)).output().unwrap();
+    assert_eq!(ran.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("removed from the registry again"));
+    assert_eq!(site.run(&["key", "show", "acme/ci"]).code, 3);
+}
+
+#[test]
+fn the_private_key_is_in_no_file_but_its_own() {
+    let site = Site::with_acme();
+    site.ok(&["key", "generate", "acme", "ci", "--out", "ci_key"]);
+    let key = PrivateKey::from_openssh(std::fs::read(site.path("ci_key")).unwrap()).unwrap();
+    let seed = key.key_data().ed25519().unwrap().private.to_bytes();
+    let mut looked = 0;
+    let mut folders = vec![site.path("state")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(&path).unwrap();
+            assert!(!bytes.windows(seed.len()).any(|window| window == seed), "{}", path.display());
+            looked += 1;
+        }
+    }
+    assert!(looked >= 2, "the state folder was not read");
+}
