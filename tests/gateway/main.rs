@@ -10,6 +10,7 @@
 
 mod clones;
 mod crash;
+mod documents;
 mod harness;
 mod keys;
 mod refusals;
