@@ -100,6 +100,19 @@ impl From<Conflict> for Fault {
                 (Kind::Conflict, format!("grant a pattern instead, such as '{0}/*' or '{0}/team-*'", name.account))
             }
             Conflict::TooManySources(_) => (Kind::Conflict, "join neighbouring networks into larger ones".to_owned()),
+            Conflict::Replaced { by, .. } => {
+                (Kind::Conflict, format!("rotate the key that took its place: pullgate key rotate {by} …"))
+            }
+            Conflict::NoGroup(account, group) => (
+                Kind::NotFound,
+                format!("make it with `pullgate group add {account}/@{group} REPO`; `pullgate group list` lists all"),
+            ),
+            Conflict::NotOfAccount { .. } => {
+                (Kind::Conflict, "make a group in the other account, and grant that one as well".to_owned())
+            }
+            Conflict::TooManyMembers(account, _) => {
+                (Kind::Conflict, format!("grant a pattern instead, such as '{account}/*' or '{account}/team-*'"))
+            }
         };
         Self::new(kind, fact).hint(hint)
     }

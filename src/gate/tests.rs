@@ -10,6 +10,7 @@ use crate::model::key_name::KeyName;
 use crate::model::name::AccountName;
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
+use crate::model::text::Note;
 use crate::registry::Amend;
 use crate::registry::change::Change;
 use crate::registry::record::{Holder, Suspension};
@@ -182,7 +183,7 @@ fn expiry_suspension_and_source_stand_before_grants() {
     assert!(matches!(decide(&record, from("11.0.0.1")), Err(Reason::Expired { .. })));
     record.expiry = Expiry::At(now + SignedDuration::from_secs(1));
     assert!(decide(&record, from("10.0.0.1")).is_ok());
-    record.suspended = Some(Suspension { at: now, by: "test".to_owned() });
+    record.suspended = Some(Suspension { at: now, by: "test".to_owned(), reason: Note::default() });
     assert!(matches!(decide(&record, from("10.0.0.1")), Err(Reason::Suspended { .. })));
 }
 

@@ -1,5 +1,6 @@
 //! Building the index from the replayed journal, beside the running registry.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, TryRecvError};
@@ -11,6 +12,7 @@ use super::index::IndexWriter;
 use super::mark;
 use super::overlay::Overlay;
 use super::record::KeyRecord;
+use super::rules::View as _;
 use super::state::State;
 
 /// How many keys are copied at a time; commits wait for the copying of one piece at most.
@@ -67,7 +69,10 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
     let accounts: Vec<_> = read().accounts().cloned().collect();
     let mut over = Overlay::default();
     over.accounts.extend(accounts.into_iter().map(|record| (record.name.clone(), Some(record))));
+    over.groups.extend(read().groups(None)?.into_iter().map(|r| ((r.account.clone(), r.name.clone()), Some(r))));
+    over.public.extend(read().publics(None)?.into_iter().map(|record| (record.repo.clone(), Some(record))));
     index.apply(&over, None)?;
+    copy_tombs(&index, state)?;
     let mut last = None;
     loop {
         if stop.load(Ordering::Acquire) {
@@ -82,5 +87,26 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
             over.keys.insert(record.fingerprint(), Some(record));
         }
         index.apply(&over, None)?;
+    }
+}
+
+/// What is left of removed keys.
+fn copy_tombs(index: &IndexWriter, state: &RwLock<State>) -> Result<(), Unavailable> {
+    let read = || state.read().unwrap_or_else(PoisonError::into_inner);
+    let mut last = None;
+    loop {
+        let tombs: BTreeMap<_, _> =
+            read().tombs_after(last.as_ref()).take(PIECE).map(|tomb| (tomb.key, tomb.clone())).collect();
+        let Some((end, _)) = tombs.last_key_value() else { break };
+        last = Some(*end);
+        index.apply(&Overlay { tombs, ..Overlay::default() }, None)?;
+    }
+    let mut last = None;
+    loop {
+        let tomb_names: BTreeMap<_, _> =
+            read().tomb_names_after(last.as_ref()).take(PIECE).map(|(name, key)| (name.clone(), *key)).collect();
+        let Some((end, _)) = tomb_names.last_key_value() else { return Ok(()) };
+        last = Some(end.clone());
+        index.apply(&Overlay { tomb_names, ..Overlay::default() }, None)?;
     }
 }

@@ -23,19 +23,22 @@ mod state;
 mod tests;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
 use crate::model::fingerprint::Fingerprint;
+use crate::model::grant::Grant;
 use crate::model::key_name::{KeyName, KeyRef};
-use crate::model::name::AccountName;
+use crate::model::name::{AccountName, GroupName};
+use crate::model::repo_path::RepoPath;
 use crate::model::text::printable;
 use change::{Change, CommitError, Committed, Unavailable};
 pub use journal::decode as decode_journal;
 pub use open::{OpenError, open};
 use reading::Reading;
-use record::{AccountRecord, KeyRecord, MAX_BY};
+use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
 use writer::Request;
 
@@ -143,6 +146,84 @@ impl Lookup {
         self.0.ask(
             |index| index.keys(account, after, limit),
             |state| Ok(state.keys(account, after).take(limit).cloned().collect()),
+        )
+    }
+}
+
+impl Lookup {
+    /// The group with this name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable> {
+        self.0.ask(|index| index.group(account, group), |state| state.group(account, group))
+    }
+
+    /// The groups of one account or of all, by account and name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn groups(&self, account: Option<&AccountName>) -> Result<Vec<GroupRecord>, Unavailable> {
+        self.0.ask(|index| index.groups(account), |state| state.groups(account))
+    }
+
+    /// Whether and since when a repository is public.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn public(&self, repo: &RepoPath) -> Result<Option<PublicRecord>, Unavailable> {
+        self.0.ask(|index| index.public(repo), |state| state.public(repo))
+    }
+
+    /// The public repositories of one account or of all, by name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable> {
+        self.0.ask(|index| index.publics(account), |state| state.publics(account))
+    }
+
+    /// The keys that hold exactly this grant.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn granted(&self, grant: &Grant) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        self.0.ask(|index| index.granted(grant), |state| state.granted(grant))
+    }
+
+    /// The grants into an account that any key holds, each once.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn grants_into(&self, account: &AccountName) -> Result<Vec<Grant>, Unavailable> {
+        self.0.ask(|index| index.grants_into(account), |state| Ok(state.grants_into(account)))
+    }
+
+    /// The keys of other accounts with a grant that reaches into this one.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        self.0.ask(|index| index.reaching(account), |state| state.reaching(account))
+    }
+
+    /// What is left of a key that was removed; of the last time that it was.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn tombstone(&self, key: &KeyRef) -> Result<Option<Tombstone>, Unavailable> {
+        self.0.ask(
+            |index| match key {
+                KeyRef::Fingerprint(key) => index.tomb(key),
+                KeyRef::Name(name) => index.tomb_named(name)?.map_or(Ok(None), |key| index.tomb(&key)),
+            },
+            |state| {
+                let key = match key {
+                    KeyRef::Fingerprint(key) => Some(key),
+                    KeyRef::Name(name) => state.tomb_named(name),
+                };
+                Ok(key.and_then(|key| state.tomb(key)).cloned())
+            },
         )
     }
 }

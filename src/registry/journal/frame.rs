@@ -19,7 +19,9 @@ pub(crate) const FRAME_HEAD: usize = 12;
 pub(crate) const MARK: [u8; 4] = [0xf5, 0xc0, 0x9e, 0xff];
 /// The version of the format that this program writes. A new kind of change, or a new field in one, is a new version:
 /// a program that ignored it would do something else than was asked for.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// The oldest version that it reads. Version 1 had fewer kinds of changes, and is otherwise the same.
+pub(crate) const OLDEST: u32 = 1;
 /// The longest payload, in bytes. The bound on what a reader holds in memory at a time.
 pub(crate) const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
 

@@ -68,7 +68,22 @@ impl Journal {
             // A process that was killed between its write and its sync leaves entries that only the page cache has.
             file.sync_all()?;
         }
-        Ok(Self { file, end })
+        let journal = Self { file, end };
+        journal.raise_version()?;
+        Ok(journal)
+    }
+
+    /// Says in the header of an older journal that this program writes to it from now on, before it does: an older program
+    /// then says that it is too old, rather than that an entry is damaged. All of it was checked by now, and the sixteen
+    /// bytes lie in one sector, which a power cut leaves as it was or as it will be.
+    fn raise_version(&self) -> io::Result<()> {
+        let mut have = [0; frame::HEADER];
+        self.file.read_exact_at(&mut have, 0)?;
+        if have != frame::header() {
+            self.file.write_all_at(&frame::header(), 0)?;
+            self.file.sync_all()?;
+        }
+        Ok(())
     }
 
     /// The last entry's number; 0 when there is none.

@@ -112,7 +112,7 @@ fn check_header<R: Read>(source: &mut R, length: u64) -> Result<(), Fault> {
     }
     source.read_exact(&mut bytes)?;
     match frame::read_header(&bytes) {
-        Header::Version(frame::VERSION) => Ok(()),
+        Header::Version(frame::OLDEST..=frame::VERSION) => Ok(()),
         Header::Version(found) if found > frame::VERSION => Err(Fault::Newer(found)),
         Header::Version(_) | Header::Damaged => Err(damaged()),
     }

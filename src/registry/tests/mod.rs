@@ -2,7 +2,9 @@
 
 mod damage;
 mod frames;
+mod life;
 mod model;
+mod places;
 mod process;
 mod rules;
 mod together;
