@@ -22,3 +22,4 @@ pub mod git;
 pub mod model;
 pub mod registry;
 pub mod store;
+pub mod usage;

@@ -19,5 +19,9 @@ mod generate;
 mod install;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/life.rs"]
+mod life;
 #[path = "cli/listings.rs"]
 mod listings;
+#[path = "cli/places.rs"]
+mod places;

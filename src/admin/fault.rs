@@ -92,6 +92,10 @@ impl From<Conflict> for Fault {
                 Kind::NotFound,
                 format!("add it with `pullgate account add {account}`; `pullgate account list` lists all"),
             ),
+            Conflict::NotEmpty(account) => (
+                Kind::Conflict,
+                format!("they stop working at once when the account goes: pullgate account remove {account} --yes"),
+            ),
             Conflict::NoKey(_) => (Kind::NotFound, "`pullgate key list` lists all keys".to_owned()),
             Conflict::NotADeployKey(_) => {
                 (Kind::Conflict, "register another key as a deploy key to grant single repositories".to_owned())

@@ -4,6 +4,7 @@
 //! field of [`Config`], one `reader.section(…)` in `read`, and its lines in `config.example.toml`, which a test
 //! holds against the defaults.
 
+mod keys;
 mod limits;
 mod places;
 mod section;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use super::log;
 use crate::admin::operator::Operators;
+use crate::admin::policy::Policy;
 use crate::front::control;
 use crate::store;
 pub use limits::Limits;
@@ -43,6 +45,8 @@ pub struct Config {
     pub audit_file: PathBuf,
     /// The log.
     pub log: log::Settings,
+    /// What is asked of keys.
+    pub keys: Policy,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -127,6 +131,12 @@ impl Config {
     pub fn registry_dir(&self) -> PathBuf {
         self.state_dir.join("registry")
     }
+
+    /// The file that remembers when keys were used.
+    #[must_use]
+    pub fn usage_file(&self) -> PathBuf {
+        self.state_dir.join("usage.jsonl")
+    }
 }
 
 fn read(reader: &mut Reader, file: &Path) -> Config {
@@ -155,8 +165,9 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
             format: section.take("format", default.format, values::format),
         }
     });
+    let keys = reader.section("keys", keys::read);
     let limits = reader.section("limits", limits::read);
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, limits }
+    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, limits }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
+use super::explain::GateExplainer;
 use super::repos::StoreRepos;
 use crate::admin::Admin;
 use crate::audit::Audit;
@@ -17,6 +18,7 @@ use crate::gate::Gate;
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
 use crate::store::Store;
+use crate::usage::Usage;
 
 /// Why the house cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,14 @@ pub enum BuildError {
         /// Why.
         error: std::io::Error,
     },
+    /// The record of when keys were used.
+    #[error("the file {} cannot be read: {error}", file.display())]
+    Usage {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The registry.
     #[error(transparent)]
     Registry(#[from] OpenError),
@@ -57,6 +67,7 @@ impl BuildError {
             Self::Git(_) => "install git 2.38 or newer, and see that it is on the PATH of the daemon",
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
+            Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
             Self::Registry(OpenError::Locked) => "is a daemon running already? stop it first",
             Self::Registry(_) => "`pullgate check` looks at the whole installation",
         }
@@ -71,6 +82,7 @@ pub struct House {
     pub(super) listen: Vec<std::net::SocketAddr>,
     pub(super) control: control::Settings,
     pub(super) drain: Duration,
+    pub(super) usage: Usage,
 }
 
 impl House {
@@ -87,14 +99,26 @@ impl House {
         let keys = host_keys::load_or_make(&config.ssh.host_keys)?;
         let audit = Audit::open(&config.audit_file)
             .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
+        let usage = Usage::open(&config.usage_file())
+            .map_err(|error| BuildError::Usage { file: config.usage_file(), error })?;
         let (lookup, amend) = open_registry(config)?;
-        let gate = Gate::new(lookup.clone(), store, audit.clone());
+        let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
         let door = Arc::new(Door::new(gate, git, keys, config.limits.ssh, address));
-        let admin = Admin::new(lookup, amend, audit).with_repos(Arc::new(StoreRepos::new(config.store.clone())));
+        let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage.clone(), config);
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        Ok(Self { door, admin, listen, control, drain: config.limits.drain })
+        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage })
     }
+}
+
+/// Administration with everything that it can tell about.
+#[must_use]
+pub fn connected(admin: Admin, lookup: Lookup, usage: Usage, config: &Config) -> Admin {
+    admin
+        .with_repos(Arc::new(StoreRepos::new(config.store.clone())))
+        .with_explainer(Arc::new(GateExplainer::new(lookup, config.store.clone())))
+        .with_usage(usage)
+        .with_policy(config.keys)
 }
 
 /// Opens the registry. A command that works without a daemon may have it open for a moment, and a daemon that starts just

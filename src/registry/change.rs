@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Holder, MAX_GRANTS, MAX_MEMBERS, MAX_SOURCES};
+use super::record::{Holder, KeyRecord, MAX_GRANTS, MAX_MEMBERS, MAX_SOURCES};
 use crate::model::expiry::Expiry;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
@@ -85,7 +85,13 @@ pub enum Change {
         /// The grants to take away, spelled as they were given.
         grants: Vec<Grant>,
     },
-    /// Another end of a key's time. Since version 2 of the journal, as everything below.
+    /// An account goes that holds no key, with what goes with [`Change::AccountRemove`]. Since version 2 of the journal, as
+    /// everything below.
+    AccountClose {
+        /// Its name.
+        account: AccountName,
+    },
+    /// Another end of a key's time.
     KeyExpire {
         /// Which.
         key: Fingerprint,
@@ -167,6 +173,35 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The registered key that the change is about, when it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&Fingerprint> {
+        match self {
+            Self::KeyRemove { key }
+            | Self::KeyRename { key, .. }
+            | Self::KeyNote { key, .. }
+            | Self::KeyGrant { key, .. }
+            | Self::KeyUngrant { key, .. }
+            | Self::KeyExpire { key, .. }
+            | Self::KeySuspend { key, .. }
+            | Self::KeyResume { key }
+            | Self::KeySources { key, .. }
+            | Self::KeyRotate { old: key, .. } => Some(key),
+            Self::AccountAdd { .. }
+            | Self::AccountRemove { .. }
+            | Self::AccountClose { .. }
+            | Self::KeyAdd { .. }
+            | Self::GroupAdd { .. }
+            | Self::GroupDrop { .. }
+            | Self::GroupRemove { .. }
+            | Self::RepoPublish { .. }
+            | Self::RepoUnpublish { .. }
+            | Self::RepoRemove { .. } => None,
+        }
+    }
+}
+
 /// A rule of the registry that a change would break. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {
@@ -189,6 +224,9 @@ pub enum Conflict {
     /// No such account.
     #[error("there is no account {0}")]
     NoAccount(AccountName),
+    /// It holds keys, and was to go only without.
+    #[error("account {0} holds keys")]
+    NotEmpty(AccountName),
     /// No such key.
     #[error("there is no key {0}")]
     NoKey(KeyRef),
@@ -251,4 +289,13 @@ pub struct Committed {
     pub seq: u64,
     /// Whether anything changed: `false` when everything asked for was so already, and nothing was written.
     pub changed: bool,
+}
+
+/// What a single change did, and to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What was committed.
+    pub committed: Committed,
+    /// The key that the change was about, as the change met it: whatever was read before, this is what was changed.
+    pub met: Option<Box<KeyRecord>>,
 }

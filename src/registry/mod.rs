@@ -34,7 +34,7 @@ use crate::model::key_name::{KeyName, KeyRef};
 use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
 use crate::model::text::printable;
-use change::{Change, CommitError, Committed, Unavailable};
+use change::{Change, CommitError, Committed, Told, Unavailable};
 pub use journal::decode as decode_journal;
 pub use open::{OpenError, open};
 use reading::Reading;
@@ -237,14 +237,26 @@ impl Amend {
     /// [`CommitError`]. Only when the reason is that the writer is gone can it be that the changes were written, as after
     /// any crash: the next start shows it.
     pub fn commit(&self, by: &str, changes: &[Change]) -> Result<Committed, CommitError> {
+        Ok(self.ask(by, changes.to_vec())?.committed)
+    }
+
+    /// Commits one change, as [`Amend::commit`] does, and says what it met.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub fn change(&self, by: &str, change: Change) -> Result<Told, CommitError> {
+        self.ask(by, vec![change])
+    }
+
+    fn ask(&self, by: &str, changes: Vec<Change>) -> Result<Told, CommitError> {
         let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
-        let size = serde_json::to_vec(changes).map_err(|error| Unavailable { reason: error.to_string() })?.len();
+        let size = serde_json::to_vec(&changes).map_err(|error| Unavailable { reason: error.to_string() })?.len();
         if size > MAX_COMMIT {
             let reason = format!("a commit of {size} bytes is too large: at most {MAX_COMMIT} are possible together");
             return Err(Unavailable { reason }.into());
         }
         let (reply, answer) = mpsc::sync_channel(1);
-        let request = Request { by: printable(by, MAX_BY), changes: changes.to_vec(), reply };
+        let request = Request { by: printable(by, MAX_BY), changes, reply };
         self.0.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }

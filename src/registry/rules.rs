@@ -59,6 +59,11 @@ impl<'a> Draft<'a> {
         self.over
     }
 
+    /// The key that a change is about, as the change would meet it.
+    pub(super) fn met(&self, change: &Change) -> Result<Option<KeyRecord>, Unavailable> {
+        change.key().map_or(Ok(None), |key| self.view().key(key))
+    }
+
     /// Applies one change, or says which rule stands against it; after an error the draft is of no use any more.
     /// `Ok(false)`: it was so already.
     pub(super) fn apply(&mut self, change: &Change, by: &str, at: Timestamp) -> Result<bool, CommitError> {
@@ -72,6 +77,12 @@ impl<'a> Draft<'a> {
                 Ok(true)
             }
             Change::AccountRemove { account } => self.remove_account(account, by, at),
+            Change::AccountClose { account } => {
+                if !self.view().held_by(account)?.is_empty() {
+                    return Err(Conflict::NotEmpty(account.clone()).into());
+                }
+                self.remove_account(account, by, at)
+            }
             Change::KeyAdd { key, name, holder, note, expiry, sources, grants } => {
                 let fingerprint = key.fingerprint();
                 if let Some(held) = self.view().key(&fingerprint)? {

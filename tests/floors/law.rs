@@ -7,6 +7,7 @@ pub(crate) const FLOORS: &[(u8, &str)] = &[
     (1, "registry"),
     (1, "store"),
     (1, "audit"),
+    (1, "usage"),
     (1, "cache"),
     (1, "sandbox"),
     (2, "gate"),

@@ -14,4 +14,5 @@ mod documents;
 mod harness;
 mod keys;
 mod refusals;
+mod rotation;
 mod sessions;
