@@ -13,4 +13,5 @@ mod crash;
 mod harness;
 mod keys;
 mod refusals;
+mod repositories;
 mod sessions;
