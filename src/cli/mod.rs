@@ -7,6 +7,7 @@ mod account;
 mod ask;
 mod check;
 mod exit;
+mod host_key;
 mod init;
 mod io;
 mod key;
@@ -54,6 +55,8 @@ enum Noun {
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
+    #[command(subcommand)]
+    HostKey(host_key::Verb),
 }
 
 impl Noun {
@@ -68,6 +71,7 @@ impl Noun {
             Self::Repo(verb) => verb.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
+            Self::HostKey(verb) => verb.run(context),
         }
     }
 }

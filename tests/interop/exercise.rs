@@ -30,8 +30,9 @@ impl Site {
         let bare = gateway.repo("acme/app");
         let key = gateway.keygen("client", kind);
         let public = key.with_extension("pub");
-        let args = ["key", "add", "acme", "client", "--grant", "acme/app", "--key", public.to_str().unwrap()];
-        gateway.pullgate(args).ok();
+        // Its end is near: every client has to take the warning of it on standard error for no more than that.
+        let args = ["key", "add", "acme", "client", "--grant", "acme/app", "--expires", "7d", "--key"];
+        gateway.pullgate(args.into_iter().chain([public.to_str().unwrap()])).ok();
         let site = Self { gateway, wire, bare, key };
         site.home("home", &std::fs::read_to_string(site.gateway.path("known_hosts")).unwrap());
         site.home("fooled", &site.somebody_elses_keys());

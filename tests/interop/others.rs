@@ -17,16 +17,24 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What is offered by default is faulted for one thing: the NIST curves, without which JGit with JSch cannot connect.
+/// What is offered by default is faulted for one thing, the NIST curves, without which JGit with JSch cannot connect; where
+/// they are switched off, for nothing. With an RSA host key too.
 fn audit() {
-    let gateway = Gateway::start();
-    let args = ["--no-colors", "-p", &gateway.port().to_string(), "127.0.0.1"];
-    let report = run(Command::new("ssh-audit").args(args)).out;
-    // It talked to us and knew what it saw; then, that nothing of it is a failure.
-    assert!(report.contains("(key) ssh-ed25519") && report.contains("(kex) curve25519-sha256"), "{report}");
-    let failures: Vec<&str> =
-        report.lines().filter(|line| line.contains("[fail]") && !line.contains("nistp")).collect();
-    assert!(failures.is_empty(), "{failures:#?}");
+    let report = |edit: fn(String) -> String| {
+        let gateway = Gateway::start_with(edit);
+        let args = ["--no-colors", "-p", &gateway.port().to_string(), "127.0.0.1"];
+        let report = run(Command::new("ssh-audit").args(args)).out;
+        // It talked to us and knew what it saw.
+        assert!(report.contains("(key) ssh-ed25519") && report.contains("(kex) curve25519-sha256"), "{report}");
+        report
+    };
+    let failures = |report: &str| -> Vec<String> {
+        report.lines().filter(|line| line.contains("[fail]")).map(str::to_owned).collect()
+    };
+    let default = failures(&report(|config| config.replace("rsa_host_key = false", "rsa_host_key = true")));
+    assert!(default.iter().all(|line| line.contains("-sha2-nistp")), "{default:#?}");
+    let without = report(|config| config.replace("nist_curves = true", "nist_curves = false"));
+    assert_eq!(failures(&without), [""; 0], "{without}");
 }
 
 /// git-lfs asks over SSH where the files are; 127 makes it look elsewhere, and the sentence is what it shows when it traces.
