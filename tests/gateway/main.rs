@@ -13,6 +13,8 @@ mod clones;
 mod crash;
 mod harness;
 mod keys;
+mod messages;
 mod refusals;
 mod repositories;
+mod scene;
 mod sessions;

@@ -18,8 +18,19 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// With a key of this kind, in words for `ssh-keygen -t`.
+    /// With a repository and a key of this kind, in words for `ssh-keygen -t`.
     pub(crate) fn new(kind: &[&str]) -> Self {
+        let site = Self::bare(kind);
+        site.gateway.repo("acme/app");
+        let public = site.key.with_extension("pub");
+        // Its end is near: every client has to take the warning of it on standard error for no more than that.
+        let args = ["key", "add", "acme", "client", "--grant", "acme/app", "--expires", "7d", "--key"];
+        site.gateway.pullgate(args.into_iter().chain([public.to_str().unwrap()])).ok();
+        site
+    }
+
+    /// Without the repository, and with a key that is not registered.
+    pub(crate) fn bare(kind: &[&str]) -> Self {
         let wire = Wire::new();
         let gateway = Gateway::start_with(|config| {
             let public = format!("public_address = \"localhost:{}\"", wire.port());
@@ -27,12 +38,7 @@ impl Site {
             lines.collect::<Vec<_>>().join("\n")
         });
         wire.lead_to(gateway.port());
-        let bare = gateway.repo("acme/app");
-        let key = gateway.keygen("client", kind);
-        let public = key.with_extension("pub");
-        // Its end is near: every client has to take the warning of it on standard error for no more than that.
-        let args = ["key", "add", "acme", "client", "--grant", "acme/app", "--expires", "7d", "--key"];
-        gateway.pullgate(args.into_iter().chain([public.to_str().unwrap()])).ok();
+        let (bare, key) = (gateway.path("repositories/acme/app.git"), gateway.keygen("client", kind));
         let site = Self { gateway, wire, bare, key };
         site.home("home", &std::fs::read_to_string(site.gateway.path("known_hosts")).unwrap());
         site.home("fooled", &site.somebody_elses_keys());

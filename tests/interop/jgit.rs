@@ -23,7 +23,8 @@ pub(crate) fn site(kind: &str) -> Site {
     site
 }
 
-fn place_key(site: &Site, home: &Path, kind: &str) {
+/// Puts the site's key where JSch looks for it.
+pub(crate) fn place_key(site: &Site, home: &Path, kind: &str) {
     std::fs::copy(&site.key, home.join(".ssh").join(format!("id_{kind}"))).unwrap();
     // JGit of that age looks for RSA and DSA keys only, unless it is told.
     let config = format!("Host *\n\tStrictHostKeyChecking yes\n\tIdentityFile ~/.ssh/id_{kind}\n");

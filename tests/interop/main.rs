@@ -19,8 +19,11 @@ mod exercise;
 mod harness;
 mod jgit;
 mod listen_in;
+mod messages;
 mod others;
 mod python;
+#[path = "../gateway/scene.rs"]
+mod scene;
 mod table;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -39,6 +42,7 @@ fn main() {
     args.test_threads.get_or_insert(2);
     let required = std::env::var_os("PULLGATE_INTEROP").is_some_and(|value| value == "require");
     let checks = clients::checks().into_iter().chain(python::checks()).chain(jgit::checks()).chain(others::checks());
+    let checks = checks.chain(messages::checks());
     let conclusion = libtest_mimic::run(&args, checks.map(|check| trial(check, required)).collect());
     if !args.list {
         table::print();
