@@ -10,6 +10,7 @@ mod check;
 mod exit;
 mod explain;
 mod group;
+mod host_key;
 mod init;
 mod io;
 mod key;
@@ -65,6 +66,8 @@ enum Noun {
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
+    #[command(subcommand)]
+    HostKey(host_key::Verb),
 }
 
 impl Noun {
@@ -82,6 +85,7 @@ impl Noun {
             Self::Explain(args) => args.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
+            Self::HostKey(verb) => verb.run(context),
         }
     }
 }
