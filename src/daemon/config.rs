@@ -6,6 +6,7 @@
 
 mod limits;
 mod places;
+mod sandbox;
 mod section;
 mod values;
 
@@ -43,6 +44,8 @@ pub struct Config {
     pub audit_file: PathBuf,
     /// The log.
     pub log: log::Settings,
+    /// The cells in which git works.
+    pub sandbox: crate::sandbox::Settings,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -155,8 +158,9 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
             format: section.take("format", default.format, values::format),
         }
     });
+    let sandbox = reader.section("sandbox", sandbox::read);
     let limits = reader.section("limits", limits::read);
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, limits }
+    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, sandbox, limits }
 }
 
 #[cfg(test)]

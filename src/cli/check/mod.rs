@@ -3,7 +3,9 @@
 //! A new look at something is a function in [`LOOKS`].
 
 mod files;
+mod git;
 mod registry;
+mod sandbox;
 
 use serde::Serialize;
 
@@ -51,8 +53,15 @@ impl Finding {
 }
 
 /// Everything that is looked at once the config is read.
-const LOOKS: &[fn(&Config) -> Vec<Finding>] =
-    &[files::state_dir, files::store_root, files::host_keys, files::audit_file, files::control_socket, registry::opens];
+const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
+    files::state_dir,
+    files::store_root,
+    files::host_keys,
+    files::audit_file,
+    files::control_socket,
+    git::serves,
+    registry::opens,
+];
 
 /// Look for everything that is wrong with this installation
 ///
