@@ -18,6 +18,10 @@ clippy:
 test:
     cargo test
 
+# Hostile repositories with and without a cell, and every forbidden act from inside one: as this user, and as an ordinary one
+cell-test:
+    .ci/cell-test
+
 # The documentation of every item, private ones too; a broken link is an error
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features

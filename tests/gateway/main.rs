@@ -11,6 +11,7 @@
 mod clones;
 mod crash;
 mod harness;
+mod hostile_repos;
 mod keys;
 mod refusals;
 mod sessions;
