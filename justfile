@@ -25,6 +25,9 @@ interop:
 # The Python clients of the interop tests, in a folder of their own below target
 interop-python:
     python3 -m pip install --quiet --upgrade --target target/ci/python -r tests/interop/requirements.txt
+# Hostile repositories with and without a cell, and every forbidden act from inside one: as this user, and as an ordinary one
+cell-test:
+    .ci/cell-test
 
 # The documentation of every item, private ones too; a broken link is an error
 docs:

@@ -142,6 +142,11 @@ impl Context<'_, '_> {
 
 /// Runs the program: arguments in, exit code out.
 pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before anything else: it has to happen while this process has one thread.
+    if let Some(not_run) = crate::sandbox::enter(&args, io.err) {
+        return not_run;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error, io),

@@ -7,6 +7,7 @@
 mod keys;
 mod limits;
 mod places;
+mod sandbox;
 mod section;
 mod values;
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub log: log::Settings,
     /// What is asked of keys.
     pub keys: Policy,
+    /// The cells in which git works.
+    pub sandbox: crate::sandbox::Settings,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -178,9 +181,10 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         }
     });
     let keys = reader.section("keys", keys::read);
+    let sandbox = reader.section("sandbox", sandbox::read);
     let mut limits = reader.section("limits", limits::read);
     limits.ssh.expiry_warning = expiry_warning;
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, limits }
+    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, sandbox, limits }
 }
 
 #[cfg(test)]

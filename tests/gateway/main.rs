@@ -14,6 +14,7 @@ mod clones;
 mod crash;
 mod documents;
 mod harness;
+mod hostile_repos;
 mod keys;
 mod messages;
 mod refusals;
