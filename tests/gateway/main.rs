@@ -9,6 +9,7 @@
 )]
 
 mod algorithms;
+mod ci_pages;
 mod ci_tools;
 mod clones;
 mod crash;

@@ -93,12 +93,23 @@ async fn answer(
             // git prints this one line and nothing about access rights; on standard error it would add that.
             let line = pkt_line::err(&refusal.to_string());
             tokio::time::timeout(LAST_WORDS, out.send(line)).await.unwrap_or(Err(Gone))?;
+            heard(inbound).await;
             out.finish(FATAL).await
         }
         Err(refusal) => {
             out.say(&refusal.to_string()).await?;
             out.finish(FATAL).await
         }
+    }
+}
+
+/// Waits until the client has no more to say, which git shows by its end of file once it has read why; not for long. A
+/// channel that is closed at once is taken by JSch for one that never opened, and the reason is lost.
+async fn heard(mut inbound: Inbound) {
+    const AT_MOST: Duration = Duration::from_millis(500);
+    let silent = async { while inbound.next().await.is_some() {} };
+    if tokio::time::timeout(AT_MOST, silent).await.is_err() {
+        tracing::debug!("a refused client keeps its channel open");
     }
 }
 
