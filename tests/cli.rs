@@ -17,6 +17,8 @@ mod apply;
 mod daemon;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "cli/host_keys.rs"]
+mod host_keys;
 #[path = "cli/install.rs"]
 mod install;
 #[path = "cli/keys.rs"]

@@ -13,6 +13,7 @@ mod exit;
 mod explain;
 mod export;
 mod group;
+mod host_key;
 mod init;
 mod io;
 mod key;
@@ -71,6 +72,8 @@ enum Noun {
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
+    #[command(subcommand)]
+    HostKey(host_key::Verb),
 }
 
 impl Noun {
@@ -90,6 +93,7 @@ impl Noun {
             Self::Export(args) => args.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
+            Self::HostKey(verb) => verb.run(context),
         }
     }
 }

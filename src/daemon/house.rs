@@ -96,7 +96,7 @@ impl House {
         let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
         let git = Git::new(Program::find(search)?, config.limits.git);
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
-        let keys = host_keys::load_or_make(&config.ssh.host_keys)?;
+        let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;
         let audit = Audit::open(&config.audit_file)
             .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
         let usage = Usage::open(&config.usage_file())

@@ -31,10 +31,9 @@ pub struct Ask {
 /// Promise: its fields are private, it cannot be cloned, and serving consumes it. Only [`Gate::authorize`] makes one,
 /// after it read the key again. No field can say anything but "fetch".
 ///
-/// ```compile_fail
-/// fn twice(fetch: pullgate::gate::Fetch) -> (pullgate::gate::Fetch, pullgate::gate::Fetch) {
-///     (fetch.clone(), fetch)
-/// }
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<pullgate::gate::Fetch>();
 /// ```
 /// ```compile_fail
 /// fn swap(fetch: &mut pullgate::gate::Fetch, other: pullgate::store::BareRepo) {

@@ -7,6 +7,7 @@ mod admit;
 mod authorize;
 mod cover;
 mod decide;
+mod ending;
 mod explain;
 mod refusal;
 mod standing;

@@ -304,3 +304,10 @@ fn codes_are_distinct_words() {
     assert_eq!(words.len(), Code::ALL.len());
     assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
 }
+
+/// Taken by value, which together with "not `Clone`" (the examples that must not compile) means: once.
+#[test]
+fn a_proof_and_a_permission_are_used_up() {
+    let _: fn(&Gate, ProvenKey, Subject) -> Admission = Gate::admit;
+    let _: fn(Fetch, crate::audit::Ended, u64, u64) = Fetch::finish;
+}

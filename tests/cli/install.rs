@@ -140,6 +140,10 @@ fn help_is_a_reference() {
         &["export"],
         &["whereis"],
         &["known-hosts"],
+        &["host-key"],
+        &["host-key", "list"],
+        &["host-key", "next"],
+        &["host-key", "promote"],
     ];
     for noun in nouns {
         let help = site.ok(&[*noun, &["--help"]].concat()).out;

@@ -3,6 +3,7 @@
 //! A new look at something is a function in [`LOOKS`].
 
 mod files;
+mod host_keys;
 mod registry;
 
 use serde::Serialize;
@@ -51,8 +52,15 @@ impl Finding {
 }
 
 /// Everything that is looked at once the config is read.
-const LOOKS: &[fn(&Config) -> Vec<Finding>] =
-    &[files::state_dir, files::store_root, files::host_keys, files::audit_file, files::control_socket, registry::opens];
+const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
+    files::state_dir,
+    files::store_root,
+    files::host_keys,
+    host_keys::announced,
+    files::audit_file,
+    files::control_socket,
+    registry::opens,
+];
 
 /// Look for everything that is wrong with this installation
 ///
