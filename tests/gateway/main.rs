@@ -15,3 +15,4 @@ mod hostile_repos;
 mod keys;
 mod refusals;
 mod sessions;
+mod threats;
