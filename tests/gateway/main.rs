@@ -8,6 +8,7 @@
     reason = "tests say no by panicking, and what they print is for whoever reads a failure"
 )]
 
+mod bombs;
 mod clones;
 mod crash;
 mod harness;
