@@ -9,6 +9,7 @@
 )]
 
 mod algorithms;
+mod bombs;
 mod ci_pages;
 mod ci_tools;
 mod clones;
@@ -23,3 +24,4 @@ mod repositories;
 mod rotation;
 mod scene;
 mod sessions;
+mod threats;
