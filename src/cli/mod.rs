@@ -5,6 +5,7 @@
 
 mod account;
 mod ask;
+mod backup;
 mod check;
 mod exit;
 mod init;
@@ -14,6 +15,7 @@ mod known_hosts;
 mod public_key;
 mod quickstart;
 mod repo;
+mod restore;
 mod serve;
 mod session;
 mod table;
@@ -54,6 +56,8 @@ enum Noun {
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
 }
 
 impl Noun {
@@ -68,6 +72,8 @@ impl Noun {
             Self::Repo(verb) => verb.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
+            Self::Backup(args) => args.run(context),
+            Self::Restore(args) => args.run(context),
         }
     }
 }

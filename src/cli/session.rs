@@ -151,7 +151,7 @@ fn no_audit(config: &Config, error: &std::io::Error) -> Fault {
         .hint("without it no change would be recorded, so none is made: mend its folder or `file` under [audit]")
 }
 
-fn not_local(error: NotAllowed) -> Fault {
+pub(super) fn not_local(error: NotAllowed) -> Fault {
     let fact = error.to_string();
     match error {
         NotAllowed::Uid { .. } | NotAllowed::Unknown(_) => Fault::new(Kind::Denied, fact),

@@ -19,13 +19,14 @@ use super::change::Unavailable;
 use super::journal::entry::Hash;
 use super::overlay::{Overlay, reach};
 use super::record::{AccountRecord, KeyRecord};
+use super::row;
 use super::rules::View;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, Label};
 
 /// Of the index's layout; another one is built again.
-const SCHEMA: u32 = 1;
+const SCHEMA: u32 = 2;
 /// How much of the index sled keeps in memory, in bytes.
 const CACHE: u64 = 384 * 1024 * 1024;
 /// How long opening may take before the index counts as broken.
@@ -189,7 +190,7 @@ impl IndexWriter {
                     }
                     for (name, record) in &over.accounts {
                         match record {
-                            Some(record) => accounts.insert(name.as_str(), json(record)?)?,
+                            Some(record) => accounts.insert(name.as_str(), row(record)?)?,
                             None => accounts.remove(name.as_str())?,
                         };
                     }
@@ -214,8 +215,12 @@ impl IndexWriter {
 type InTransaction<T> = Result<T, ConflictableTransactionError<Unavailable>>;
 
 fn json<T: Serialize>(value: &T) -> InTransaction<Vec<u8>> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(|error| ConflictableTransactionError::Abort(Unavailable { reason: error.to_string() }))?;
+    serde_json::to_vec(value)
+        .map_err(|error| ConflictableTransactionError::Abort(Unavailable { reason: error.to_string() }))
+}
+
+fn row<T: Serialize>(record: &T) -> InTransaction<Vec<u8>> {
+    let bytes = row::encode(record).map_err(ConflictableTransactionError::Abort)?;
     if bytes.len() > MAX_VALUE {
         let reason = format!("a record of {} bytes is too large for the index", bytes.len());
         return Err(ConflictableTransactionError::Abort(Unavailable { reason }));
@@ -226,11 +231,11 @@ fn json<T: Serialize>(value: &T) -> InTransaction<Vec<u8>> {
 fn put_keys(keys: &TransactionalTree, reaches: &TransactionalTree, over: &Overlay) -> InTransaction<()> {
     for (fingerprint, record) in &over.keys {
         let old = match record {
-            Some(record) => keys.insert(fingerprint.as_bytes(), json(record)?)?,
+            Some(record) => keys.insert(fingerprint.as_bytes(), row(record)?)?,
             None => keys.remove(fingerprint.as_bytes())?,
         };
         if let Some(old) = old {
-            let old: KeyRecord = parse(&old).map_err(ConflictableTransactionError::Abort)?;
+            let old: KeyRecord = row::decode(&old).map_err(ConflictableTransactionError::Abort)?;
             for account in reach(&old) {
                 reaches.remove(pair(account, fingerprint.as_bytes()))?;
             }
@@ -276,7 +281,7 @@ impl IndexReader {
 
     /// All accounts, by name.
     pub(super) fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
-        self.0.accounts.iter().values().map(|value| parse(&guarded(|| value)?)).collect()
+        self.0.accounts.iter().values().map(|value| row::decode(&guarded(|| value)?)).collect()
     }
 
     /// At most `limit` keys in the order of their names, of one account or of all, after a name.
@@ -330,7 +335,7 @@ fn name_of(row: &[u8]) -> Result<KeyName, Unavailable> {
 impl View for IndexReader {
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
         let Some(value) = guarded(|| self.0.keys.get(fingerprint.as_bytes()))? else { return Ok(None) };
-        let record: KeyRecord = parse(&value)?;
+        let record: KeyRecord = row::decode(&value)?;
         if record.fingerprint() != *fingerprint {
             return Err(damaged("a fingerprint leads to another key"));
         }
@@ -343,7 +348,7 @@ impl View for IndexReader {
     }
 
     fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, Unavailable> {
-        guarded(|| self.0.accounts.get(name.as_str()))?.map(|value| parse(&value)).transpose()
+        guarded(|| self.0.accounts.get(name.as_str()))?.map(|value| row::decode(&value)).transpose()
     }
 
     fn held_by(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {

@@ -121,6 +121,8 @@ fn help_is_a_reference() {
         &["repo", "show"],
         &["whereis"],
         &["known-hosts"],
+        &["backup"],
+        &["restore"],
     ];
     for noun in nouns {
         let help = site.ok(&[*noun, &["--help"]].concat()).out;

@@ -51,8 +51,15 @@ impl Finding {
 }
 
 /// Everything that is looked at once the config is read.
-const LOOKS: &[fn(&Config) -> Vec<Finding>] =
-    &[files::state_dir, files::store_root, files::host_keys, files::audit_file, files::control_socket, registry::opens];
+const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
+    files::state_dir,
+    files::store_root,
+    files::host_keys,
+    files::audit_file,
+    files::control_socket,
+    registry::opens,
+    registry::journal,
+];
 
 /// Look for everything that is wrong with this installation
 ///
