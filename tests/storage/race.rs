@@ -47,6 +47,14 @@ fn of_sixteen_processes_one_gets_the_key() {
         assert!(log.read_line(&mut line).unwrap() > 0, "the daemon does not serve");
     }
     std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+    // A second daemon with the same state says what is the matter, and the first one goes on.
+    let second = pullgate(&config).arg("serve").output().unwrap();
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(6), "{said}");
+    assert!(
+        said.contains("another process has the registry open") && said.contains("daemon running already"),
+        "{said}"
+    );
     for n in 0..PROCESSES {
         run(&["account", "add", &format!("acc{n}")]);
     }

@@ -4,6 +4,7 @@
 //! back. Meanwhile commits go on. Then the writer copies what came since, and the new file takes the old one's name. The old
 //! one stays, as `journal.FIRST-LAST`: it says who changed what, and is an operator's to keep or delete.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -14,7 +15,7 @@ use super::super::files;
 use super::super::snapshot::{self, Piece};
 use super::super::state::State;
 use super::bounded::Bounded;
-use super::entry::{Base, BaseLine, Digester};
+use super::entry::{Base, BaseLine, Digester, Hash};
 use super::frame::{self, HEADER, Start};
 use super::replay::replay;
 use super::walk::End;
@@ -131,11 +132,34 @@ fn make(dir: &Path, end: &End) -> io::Result<Made> {
     let (state, _) = replay(prefix(File::open(dir.join(NAME))?, end.offset)).map_err(fault)?;
     let path: PathBuf = dir.join(NEW);
     let (file, length) = write(&path, &state, end)?;
+    let written = digest(&state)?;
+    // Two of them at a time would be the most memory that the registry ever needs.
+    drop(state);
     let (back, read) = replay(prefix(File::open(&path)?, length)).map_err(fault)?;
-    if back != state || read.seq != end.seq || read.hash != end.hash || read.torn {
+    if digest(&back)? != written || read.seq != end.seq || read.hash != end.hash || read.torn {
         return Err(io::Error::other("the snapshot does not hold what the journal does"));
     }
     Ok(Made { file, length })
+}
+
+/// The hash of all that a state holds: of its debug form, in which the compiler forgets no field.
+fn digest(state: &State) -> io::Result<Hash> {
+    struct Sink(Digester, Vec<u8>);
+    impl fmt::Write for Sink {
+        fn write_str(&mut self, text: &str) -> fmt::Result {
+            self.1.extend_from_slice(text.as_bytes());
+            if self.1.len() >= FRAME {
+                self.0.line(&self.1);
+                self.1.clear();
+            }
+            Ok(())
+        }
+    }
+    let mut sink = Sink(Digester::default(), Vec::with_capacity(FRAME * 2));
+    fmt::write(&mut sink, format_args!("{state:?}")).map_err(io::Error::other)?;
+    let Sink(mut digester, rest) = sink;
+    digester.line(&rest);
+    Ok(digester.digest())
 }
 
 /// Writes a journal that is a snapshot and nothing else, and syncs it.
