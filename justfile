@@ -18,6 +18,17 @@ clippy:
 test:
     cargo test
 
+# Every client against the gateway, as a table. A client that is not installed is ignored; PULLGATE_INTEROP=require fails
+interop:
+    cargo test --test interop
+
+# The Python clients of the interop tests, in a folder of their own below target
+interop-python:
+    python3 -m pip install --quiet --upgrade --target target/ci/python -r tests/interop/requirements.txt
+# Hostile repositories with and without a cell, and every forbidden act from inside one: as this user, and as an ordinary one
+cell-test:
+    .ci/cell-test
+
 # The documentation of every item, private ones too; a broken link is an error
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features

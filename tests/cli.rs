@@ -17,9 +17,15 @@ mod backup;
 mod daemon;
 #[path = "cli/generate.rs"]
 mod generate;
+#[path = "cli/host_keys.rs"]
+mod host_keys;
 #[path = "cli/install.rs"]
 mod install;
 #[path = "cli/keys.rs"]
 mod keys;
+#[path = "cli/life.rs"]
+mod life;
 #[path = "cli/listings.rs"]
 mod listings;
+#[path = "cli/places.rs"]
+mod places;

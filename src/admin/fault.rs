@@ -92,6 +92,10 @@ impl From<Conflict> for Fault {
                 Kind::NotFound,
                 format!("add it with `pullgate account add {account}`; `pullgate account list` lists all"),
             ),
+            Conflict::NotEmpty(account) => (
+                Kind::Conflict,
+                format!("they stop working at once when the account goes: pullgate account remove {account} --yes"),
+            ),
             Conflict::NoKey(_) => (Kind::NotFound, "`pullgate key list` lists all keys".to_owned()),
             Conflict::NotADeployKey(_) => {
                 (Kind::Conflict, "register another key as a deploy key to grant single repositories".to_owned())
@@ -100,6 +104,19 @@ impl From<Conflict> for Fault {
                 (Kind::Conflict, format!("grant a pattern instead, such as '{0}/*' or '{0}/team-*'", name.account))
             }
             Conflict::TooManySources(_) => (Kind::Conflict, "join neighbouring networks into larger ones".to_owned()),
+            Conflict::Replaced { by, .. } => {
+                (Kind::Conflict, format!("rotate the key that took its place: pullgate key rotate {by} …"))
+            }
+            Conflict::NoGroup(account, group) => (
+                Kind::NotFound,
+                format!("make it with `pullgate group add {account}/@{group} REPO`; `pullgate group list` lists all"),
+            ),
+            Conflict::NotOfAccount { .. } => {
+                (Kind::Conflict, "make a group in the other account, and grant that one as well".to_owned())
+            }
+            Conflict::TooManyMembers(account, _) => {
+                (Kind::Conflict, format!("grant a pattern instead, such as '{account}/*' or '{account}/team-*'"))
+            }
         };
         Self::new(kind, fact).hint(hint)
     }

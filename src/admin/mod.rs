@@ -4,24 +4,31 @@
 //! is durable. Words that a person typed are parsed above; here they are types already.
 
 pub mod account;
+mod account_key;
+pub mod explain;
 pub mod fault;
+pub mod group;
 pub mod key;
 pub mod operator;
+pub mod policy;
 pub mod repo;
 pub mod view;
 mod whereis;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Event, new_id};
 use crate::model::key_name::KeyRef;
-use crate::registry::change::{Change, CommitError, Committed, Unavailable};
-use crate::registry::record::KeyRecord;
+use crate::registry::change::{Change, CommitError, Told, Unavailable};
+use crate::registry::record::{KeyRecord, Tombstone};
 use crate::registry::{Amend, Lookup};
+use crate::usage::Usage;
+use explain::Explainer;
 use fault::{Fault, Kind};
 use operator::Operator;
+use policy::Policy;
 use repo::RepoSource;
 
 /// How many keys are read from the registry at a time.
@@ -42,6 +49,22 @@ pub struct Done {
 /// One fault or more. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Faults(Vec<Fault>);
+
+impl Done {
+    /// The same with what to know beside it.
+    fn warn(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
+        self.warnings.extend(warnings);
+        self
+    }
+
+    /// The same, in other words when nothing changed.
+    fn or_else(mut self, words: impl FnOnce() -> String) -> Self {
+        if !self.changed {
+            self.message = words();
+        }
+        self
+    }
+}
 
 impl Faults {
     /// `Ok` when there are none.
@@ -78,15 +101,17 @@ pub struct Admin {
     amend: Amend,
     audit: Audit,
     repos: Option<Arc<dyn RepoSource>>,
-    /// One change at a time, so that what a verb read before its change is what the change met, and its answer is true.
-    turn: Arc<Mutex<()>>,
+    explainer: Option<Arc<dyn Explainer>>,
+    usage: Usage,
+    policy: Policy,
 }
 
 impl Admin {
     /// Over both halves of the registry.
     #[must_use]
     pub fn new(lookup: Lookup, amend: Amend, audit: Audit) -> Self {
-        Self { lookup, amend, audit, repos: None, turn: Arc::default() }
+        let (usage, policy) = (Usage::default(), Policy::default());
+        Self { lookup, amend, audit, repos: None, explainer: None, usage, policy }
     }
 
     /// The same, able to tell about repositories.
@@ -95,27 +120,49 @@ impl Admin {
         Self { repos: Some(repos), ..self }
     }
 
-    /// Runs one verb that changes something, alone.
-    fn alone<T>(&self, verb: impl FnOnce() -> T) -> T {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        verb()
+    /// The same, able to explain decisions.
+    #[must_use]
+    pub fn with_explainer(self, explainer: Arc<dyn Explainer>) -> Self {
+        Self { explainer: Some(explainer), ..self }
     }
 
-    /// Commits, and records what was done when anything changed.
-    fn commit(&self, by: &Operator, change: Change, what: &str) -> Result<Committed, CommitError> {
-        let committed = self.amend.commit(by.name(), &[change])?;
+    /// The same, which can tell when keys were used.
+    #[must_use]
+    pub fn with_usage(self, usage: Usage) -> Self {
+        Self { usage, ..self }
+    }
+
+    /// The same, with a policy about new and changed keys.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// Commits, and records what was done when anything changed. No lock is held: commits of many operators share a sync of
+    /// the disk. So the words are made of what the change met, which the registry says, and not of what was read before.
+    fn commit(
+        &self,
+        by: &Operator,
+        change: Change,
+        words: impl FnOnce(Option<&KeyRecord>) -> String,
+    ) -> Result<Done, CommitError> {
+        let Told { committed, met } = self.amend.change(by.name(), change)?;
+        let message = words(met.as_deref());
         if committed.changed {
-            let (by, seq, what) = (by.name().to_owned(), committed.seq, what.to_owned());
+            let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
             self.audit.record(&new_id(), Event::Changed { by, seq, what });
         }
-        Ok(committed)
+        Ok(Done { message, changed: committed.changed, warnings: Vec::new() })
     }
 
     fn required(&self, key: &KeyRef) -> Result<KeyRecord, Fault> {
         if let Some(record) = self.lookup.find(key)? {
             return Ok(record);
         }
-        let fact = format!("there is no key {key}");
+        let fact = match self.lookup.tombstone(key)? {
+            Some(tomb) => format!("there is no key {key}: {}", was(&tomb)),
+            None => format!("there is no key {key}"),
+        };
         Err(match key {
             KeyRef::Name(name) if self.lookup.account(&name.account)?.is_none() => Fault::new(Kind::NotFound, fact)
                 .hint(format!("there is no account {} either; `pullgate account list` lists all", name.account)),
@@ -138,6 +185,12 @@ impl Admin {
             }
         }
     }
+}
+
+/// The history of a removed key, in a few words.
+fn was(tomb: &Tombstone) -> String {
+    let on = tomb.removed_at.strftime("%Y-%m-%d %H:%M UTC");
+    format!("it was {} ({}), removed {on} by {}", tomb.name, tomb.key, tomb.removed_by)
 }
 
 /// `1 key`, `2 keys`.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 use super::fault::Kind;
-use super::key::NewKey;
+use super::key::{Filter, NewKey, NewRotation};
 use super::operator::Operator;
 use super::repo::{RepoSource, RepoView};
 use super::*;
@@ -65,7 +65,7 @@ fn new(name: &str, seed: u8, grants: &[&str]) -> NewKey {
         key: PublicKey::from_peer(&key).unwrap(),
         name: KeyName::parse(name).unwrap(),
         note: Note::default(),
-        expiry: Expiry::Never,
+        expiry: Some(Expiry::Never),
         sources: Vec::new(),
         grants: parsed(grants),
     }
@@ -214,7 +214,7 @@ fn listings_come_in_pages_that_miss_nothing() {
     }
     let (mut names, mut after, mut pages) = (Vec::new(), None, 0);
     loop {
-        let page = house.admin.key_list(&house.by, Some(&account("acme")), after.as_ref()).unwrap();
+        let page = house.admin.key_list(&house.by, Some(&account("acme")), after.as_ref(), &Filter::default()).unwrap();
         assert!(serde_json::to_vec(&page).unwrap().len() < 1024 * 1024);
         names.extend(page.items.into_iter().map(|key| key.name));
         pages += 1;
@@ -263,4 +263,58 @@ fn repositories_are_told_about_only_when_a_store_is_connected() {
     let rest = admin.repo_list(&house.by, Some(&account("acme")), Some(&app)).unwrap();
     assert_eq!(rest.items.iter().map(|repo| repo.name.as_str()).collect::<Vec<_>>(), ["acme/lib"]);
     assert_eq!(admin.repo_list(&house.by, Some(&account("nobody")), None).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_rotation_carries_the_expiry_rule_on_and_is_done_once() {
+    let house = House::new();
+    let mut old = new("acme/ci", 1, &["acme/app"]);
+    let day = jiff::SignedDuration::from_hours(24);
+    let now = jiff::Timestamp::now();
+    old.expiry = Some(Expiry::At(now + 30 * day));
+    house.admin.key_add(&house.by, old).unwrap();
+    let key = KeyRef::parse("acme/ci").unwrap();
+    let rotation = |seed| NewRotation { key: new("acme/x", seed, &[]).key, label: None, overlap: None, expiry: None };
+    let done = house.admin.key_rotate(&house.by, &key, rotation(2)).unwrap();
+    assert!(done.message.contains("key acme/ci-2 (") && done.message.contains("inherits 1 grant"), "{done:?}");
+    let view = house.admin.key_show(&house.by, &KeyRef::parse("acme/ci-2").unwrap()).unwrap();
+    let left = view.expires.unwrap().duration_since(now);
+    assert!(left >= 30 * day - jiff::SignedDuration::from_secs(60) && left < 31 * day, "{left:?}");
+    let link = view.replaces.unwrap();
+    assert_eq!(link.until.duration_since(link.at).as_hours(), 7 * 24 - 1, "the overlap is a week, less a moment");
+    assert!(!house.admin.key_rotate(&house.by, &key, rotation(2)).unwrap().changed);
+    assert_eq!(told(house.admin.key_rotate(&house.by, &key, rotation(3))).0, Kind::Conflict);
+    let third = house.admin.key_rotate(&house.by, &KeyRef::parse("acme/ci-2").unwrap(), rotation(3)).unwrap();
+    assert!(third.message.contains("key acme/ci-3 ("), "{third:?}");
+}
+
+#[test]
+fn a_removed_key_is_remembered() {
+    let house = House::new();
+    house.add("acme/ci", 1, &[]).unwrap();
+    let key = KeyRef::parse("acme/ci").unwrap();
+    let print = new("acme/ci", 1, &[]).key.fingerprint();
+    house.admin.key_remove(&house.by, &key).unwrap();
+    for faults in [house.admin.key_show(&house.by, &key), house.admin.whereis(&house.by, &print)] {
+        let fact = faults.unwrap_err().list()[0].fact.clone();
+        assert!(fact.contains("it was acme/ci (SHA256:") && fact.contains("removed 20"), "{fact}");
+    }
+    house.add("beta/new", 1, &[]).unwrap();
+    let view = house.admin.key_show(&house.by, &KeyRef::parse("beta/new").unwrap()).unwrap();
+    assert!(view.before.unwrap().starts_with("it was acme/ci"));
+}
+
+/// What a verb says is what its change met, although many go on at once and nothing locks them.
+#[test]
+fn answers_are_true_under_concurrency() {
+    let house = House::new();
+    house.add("acme/ci", 1, &[]).unwrap();
+    let answers: Vec<Done> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..8).map(|_| scope.spawn(|| house.grant("acme/ci", &["acme/app"]).unwrap())).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).collect()
+    });
+    let changed: Vec<_> = answers.iter().filter(|done| done.changed).collect();
+    assert_eq!(changed.len(), 1);
+    assert_eq!(changed[0].message, "acme/ci may now fetch acme/app");
+    assert_eq!(answers.iter().filter(|done| done.message == "already granted to acme/ci: acme/app").count(), 7);
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::expiry::Expiry;
-use crate::registry::record::{AccountRecord, Holder, KeyRecord};
+use crate::registry::record::{AccountRecord, Holder, KeyRecord, Rotation, Suspension};
+use crate::usage::{KeyUse, Use};
 
 /// An account, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub enum KeyState {
     Expired,
     /// An operator took it out of use.
     Suspended,
+    /// Another key took its place, and its overlap is over.
+    Replaced,
 }
 
 /// A key, as it is shown.
@@ -67,14 +70,54 @@ pub struct KeyView {
     pub added_at: Timestamp,
     /// By which operator.
     pub added_by: String,
+    /// Since when and why it is suspended, if it is.
+    pub suspended: Option<Suspension>,
+    /// The key whose place it took.
+    pub replaces: Option<Rotation>,
+    /// The key that took its place.
+    pub replaced_by: Option<Rotation>,
+    /// When it was used last; none: never since it was added.
+    pub last_used: Option<Use>,
+    /// The last use through each grant that was used.
+    #[serde(default)]
+    pub grant_uses: Vec<GrantUse>,
+    /// What the key that it replaces was still used for since then.
+    #[serde(default)]
+    pub old_uses: Vec<GrantUse>,
+    /// An earlier registration of the same key that was removed, in words.
+    pub before: Option<String>,
+}
+
+/// The last use of a key through one grant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantUse {
+    /// The grant.
+    pub grant: String,
+    /// Its last use.
+    pub last: Use,
+}
+
+pub(super) fn use_view((grant, last): (String, Use)) -> GrantUse {
+    GrantUse { grant, last }
 }
 
 impl KeyView {
+    /// The same with what is known of its uses.
+    pub(super) fn used(mut self, uses: Option<KeyUse>) -> Self {
+        if let Some(uses) = uses {
+            self.last_used = Some(uses.last);
+            self.grant_uses = uses.grants.into_iter().map(use_view).collect();
+        }
+        self
+    }
+
     pub(super) fn of(record: &KeyRecord, now: Timestamp) -> Self {
-        let state = match (&record.suspended, record.expiry.is_over(now)) {
-            (Some(_), _) => KeyState::Suspended,
-            (None, true) => KeyState::Expired,
-            (None, false) => KeyState::Active,
+        let replaced = record.replaced_by.as_ref().is_some_and(|rotation| now >= rotation.until);
+        let state = match (&record.suspended, replaced, record.expiry.is_over(now)) {
+            (Some(_), _, _) => KeyState::Suspended,
+            (None, true, _) => KeyState::Replaced,
+            (None, false, true) => KeyState::Expired,
+            (None, false, false) => KeyState::Active,
         };
         Self {
             name: record.name.to_string(),
@@ -93,6 +136,13 @@ impl KeyView {
             note: record.note.to_string(),
             added_at: record.added_at,
             added_by: record.added_by.clone(),
+            suspended: record.suspended.clone(),
+            replaces: record.replaces.clone(),
+            replaced_by: record.replaced_by.clone(),
+            last_used: None,
+            grant_uses: Vec::new(),
+            old_uses: Vec::new(),
+            before: None,
         }
     }
 }

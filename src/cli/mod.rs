@@ -4,10 +4,14 @@
 //! line in the match below it.
 
 mod account;
+mod account_key;
 mod ask;
 mod backup;
 mod check;
 mod exit;
+mod explain;
+mod group;
+mod host_key;
 mod init;
 mod io;
 mod key;
@@ -26,7 +30,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::admin::fault::Kind;
 use crate::daemon::config::{Config, ENVIRONMENT, locate};
+use crate::front::control::client::CallError;
+use crate::front::control::protocol::Request;
 pub use io::{Io, Stop};
 pub use session::Session;
 
@@ -52,12 +59,19 @@ enum Noun {
     #[command(subcommand)]
     Key(key::Verb),
     #[command(subcommand)]
+    AccountKey(account_key::Verb),
+    #[command(subcommand)]
     Repo(repo::Verb),
+    #[command(subcommand)]
+    Group(group::Verb),
+    Explain(explain::Args),
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    #[command(subcommand)]
+    HostKey(host_key::Verb),
 }
 
 impl Noun {
@@ -69,11 +83,15 @@ impl Noun {
             Self::Check(args) => args.run(context),
             Self::Account(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),
+            Self::AccountKey(verb) => verb.run(context),
             Self::Repo(verb) => verb.run(context),
+            Self::Group(verb) => verb.run(context),
+            Self::Explain(args) => args.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
             Self::Backup(args) => args.run(context),
             Self::Restore(args) => args.run(context),
+            Self::HostKey(verb) => verb.run(context),
         }
     }
 }
@@ -104,10 +122,37 @@ impl Context<'_, '_> {
     pub fn session(&self) -> Result<Session, Stop> {
         Ok(Session::open(&self.load()?)?)
     }
+
+    /// Does something that takes other things with it. Without `yes`, what goes is shown first, and a person is asked.
+    ///
+    /// # Errors
+    /// It was not agreed to, or not done.
+    pub(self) fn agreed(&mut self, yes: bool, question: &str, request: impl Fn(bool) -> Request) -> Result<(), Stop> {
+        let session = self.session()?;
+        let done = match session.change(request(yes)) {
+            Err(CallError::Refused(faults)) if faults.kind() == Kind::Conflict && self.io.interactive && !yes => {
+                for fault in faults.list() {
+                    self.io.tell(&fault.fact)?;
+                }
+                if !self.io.confirm(question)? {
+                    self.io.tell("nothing was changed")?;
+                    return Err(Stop::Said(Kind::Conflict));
+                }
+                session.change(request(true))?
+            }
+            other => other?,
+        };
+        self.io.done(&done)
+    }
 }
 
 /// Runs the program: arguments in, exit code out.
 pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before anything else: it has to happen while this process has one thread.
+    if let Some(not_run) = crate::sandbox::enter(&args, io.err) {
+        return not_run;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error, io),

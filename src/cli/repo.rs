@@ -7,6 +7,7 @@ use super::io::Stop;
 use super::session::unexpected;
 use super::table::table;
 use crate::admin::repo::RepoView;
+use crate::admin::view::KeyState;
 use crate::front::control::protocol::{Answer, Request};
 
 /// Repositories of the backing store
@@ -20,13 +21,31 @@ pub(super) enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Show one repository
+    /// Show one repository, and which keys may fetch it
     Show {
         /// account/name
         repo: String,
         /// Write JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Let every registered key fetch a repository, of any account
+    Publish {
+        /// account/name
+        repo: String,
+    },
+    /// Leave a repository to those who hold a grant
+    Unpublish {
+        /// account/name
+        repo: String,
+    },
+    /// Take a repository out of the registry: grants of it, groups; its files stay
+    Remove {
+        /// account/name
+        repo: String,
+        /// Take the grants away without asking
+        #[arg(long)]
+        yes: bool,
     },
 }
 
@@ -38,6 +57,19 @@ impl Verb {
                 let answer = context.session()?.call(Request::RepoShow { repo })?;
                 let Answer::Repo(repo) = answer else { return Err(unexpected(&answer).into()) };
                 if json { context.io.json(&repo) } else { show(&repo, context) }
+            }
+            Self::Publish { repo } => {
+                let done = context.session()?.change(Request::RepoPublish { repo })?;
+                context.io.done(&done)
+            }
+            Self::Unpublish { repo } => {
+                let done = context.session()?.change(Request::RepoUnpublish { repo })?;
+                context.io.done(&done)
+            }
+            Self::Remove { repo, yes } => {
+                context.agreed(yes, "The keys lose it at once. Remove it from the registry?", |with_grants| {
+                    Request::RepoRemove { repo: repo.clone(), with_grants }
+                })
             }
         }
     }
@@ -75,6 +107,25 @@ fn show(repo: &RepoView, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         ("borrows", borrows),
     ];
     rows.iter().try_for_each(|(name, value)| context.io.say(format_args!("{name:11} {value}")))?;
+    if repo.public {
+        context.io.say("public      every registered key may fetch it")?;
+    }
+    for access in &repo.access {
+        let state = match access.state {
+            KeyState::Active => "",
+            KeyState::Expired => " (expired)",
+            KeyState::Suspended => " (suspended)",
+            KeyState::Replaced => " (replaced)",
+        };
+        context.io.say(format_args!("fetched by  {}{state}, through {}", access.key, access.through))?;
+    }
+    match (repo.access.len(), repo.more_access) {
+        (0, _) if !repo.public => context.io.say("fetched by  nobody: no key has a grant that covers it")?,
+        (_, 0) => {}
+        (_, more) => {
+            context.io.say(format_args!("fetched by  {more} more: pullgate key list --grants {}", repo.name))?
+        }
+    }
     repo.notes.iter().try_for_each(|note| context.io.tell(format_args!("note: {note}")))
 }
 

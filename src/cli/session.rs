@@ -1,7 +1,6 @@
 //! The way to the registry: through the daemon, or the registry itself when no daemon runs.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,12 +12,13 @@ use crate::admin::view::Page;
 use crate::admin::{Admin, Done, Faults};
 use crate::audit::Audit;
 use crate::daemon::config::Config;
+use crate::daemon::house::connected;
 use crate::daemon::log;
-use crate::daemon::repos::StoreRepos;
 use crate::front::control::client::{CallError, Client};
 use crate::front::control::protocol::{Answer, Request};
 use crate::front::control::service;
 use crate::registry::{self, OpenError};
+use crate::usage::Usage;
 
 /// How long to wait for another command that has the registry open, or for a daemon that is about to listen.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,8 +50,9 @@ impl Session {
             match registry::open(&config.registry_dir()) {
                 Ok((lookup, amend)) => {
                     let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
-                    let repos = Arc::new(StoreRepos::new(config.store.clone()));
-                    return Ok(Self::Local(Box::new(Admin::new(lookup, amend, audit).with_repos(repos)), by));
+                    let usage = Usage::open(&config.usage_file()).map_err(|error| no_usage(config, &error))?;
+                    let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage, config);
+                    return Ok(Self::Local(Box::new(admin), by));
                 }
                 Err(error) if is_locked(&error) && begin.elapsed() < PATIENCE => sleep(LOOK),
                 Err(error) => return Err(closed(&error, config).into()),
@@ -124,6 +125,8 @@ pub(super) fn unexpected(answer: &Answer) -> Fault {
         Answer::Key(_) => "a key",
         Answer::Repos(_) => "repositories",
         Answer::Repo(_) => "a repository",
+        Answer::Groups(_) => "groups",
+        Answer::Explained(_) => "an explanation",
     };
     Fault::new(Kind::Internal, format!("the daemon answered with {kind}, which was not asked for"))
 }
@@ -149,6 +152,12 @@ fn no_audit(config: &Config, error: &std::io::Error) -> Fault {
     let file = config.audit_file.display();
     Fault::new(Kind::Unavailable, format!("the audit file {file} cannot be opened: {error}"))
         .hint("without it no change would be recorded, so none is made: mend its folder or `file` under [audit]")
+}
+
+fn no_usage(config: &Config, error: &std::io::Error) -> Fault {
+    let file = config.usage_file();
+    Fault::new(Kind::Unavailable, format!("the file {} cannot be read: {error}", file.display()))
+        .hint("mend it; or delete it: all it holds is when keys were used")
 }
 
 pub(super) fn not_local(error: NotAllowed) -> Fault {

@@ -4,8 +4,10 @@
 //! field of [`Config`], one `reader.section(…)` in `read`, and its lines in `config.example.toml`, which a test
 //! holds against the defaults.
 
+mod keys;
 mod limits;
 mod places;
+mod sandbox;
 mod section;
 mod values;
 
@@ -16,7 +18,9 @@ use std::path::{Path, PathBuf};
 
 use super::log;
 use crate::admin::operator::Operators;
+use crate::admin::policy::Policy;
 use crate::front::control;
+use crate::front::ssh::{self, host_keys::Kinds};
 use crate::store;
 pub use limits::Limits;
 pub use places::{ENVIRONMENT, locate};
@@ -43,6 +47,10 @@ pub struct Config {
     pub audit_file: PathBuf,
     /// The log.
     pub log: log::Settings,
+    /// What is asked of keys.
+    pub keys: Policy,
+    /// The cells in which git works.
+    pub sandbox: crate::sandbox::Settings,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -56,6 +64,8 @@ pub struct Ssh {
     pub host_keys: PathBuf,
     /// How clients reach it.
     pub public_address: PublicAddress,
+    /// Which kinds of host key it has.
+    pub host_key_kinds: Kinds,
 }
 
 /// Something that is wrong in the file.
@@ -127,6 +137,12 @@ impl Config {
     pub fn registry_dir(&self) -> PathBuf {
         self.state_dir.join("registry")
     }
+
+    /// The file that remembers when keys were used.
+    #[must_use]
+    pub fn usage_file(&self) -> PathBuf {
+        self.state_dir.join("usage.jsonl")
+    }
 }
 
 fn read(reader: &mut Reader, file: &Path) -> Config {
@@ -137,10 +153,19 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         root: section.take("root", folder.join("repositories"), path),
         owners: section.take("owners", Vec::new(), values::users),
     });
-    let ssh = reader.section("ssh", |section| Ssh {
-        listen: section.take("listen", vec![SocketAddr::from(([127, 0, 0, 1], 2222))], values::addresses),
-        host_keys: section.take("host_keys", folder.join("keys"), path),
-        public_address: section.take("public_address", PublicAddress::default(), values::public_address),
+    let mut expiry_warning = ssh::Settings::default().expiry_warning;
+    let ssh = reader.section("ssh", |section| {
+        let default = Kinds::default();
+        expiry_warning = section.take("expiry_warning_days", expiry_warning, limits::days);
+        Ssh {
+            listen: section.take("listen", vec![SocketAddr::from(([127, 0, 0, 1], 2222))], values::addresses),
+            host_keys: section.take("host_keys", folder.join("keys"), path),
+            public_address: section.take("public_address", PublicAddress::default(), values::public_address),
+            host_key_kinds: Kinds {
+                rsa: section.take("rsa_host_key", default.rsa, values::yes_or_no),
+                nist_curves: section.take("nist_curves", default.nist_curves, values::yes_or_no),
+            },
+        }
     });
     let control = reader.section("control", |section| {
         let socket = section.take("socket", state_dir.join("control.sock"), path);
@@ -155,8 +180,11 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
             format: section.take("format", default.format, values::format),
         }
     });
-    let limits = reader.section("limits", limits::read);
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, limits }
+    let keys = reader.section("keys", keys::read);
+    let sandbox = reader.section("sandbox", sandbox::read);
+    let mut limits = reader.section("limits", limits::read);
+    limits.ssh.expiry_warning = expiry_warning;
+    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, sandbox, limits }
 }
 
 #[cfg(test)]

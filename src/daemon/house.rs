@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::Config;
+use super::explain::GateExplainer;
 use super::repos::StoreRepos;
 use crate::admin::Admin;
 use crate::audit::Audit;
@@ -16,7 +17,9 @@ use crate::front::ssh::host_keys::{self, HostKeyError};
 use crate::gate::Gate;
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
+use crate::sandbox::{CellError, Cells, Report, no_core_dumps};
 use crate::store::Store;
+use crate::usage::Usage;
 
 /// Why the house cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -32,12 +35,23 @@ pub enum BuildError {
     /// git.
     #[error(transparent)]
     Git(#[from] ProgramError),
+    /// The cell that git is to work in.
+    #[error(transparent)]
+    Cell(#[from] CellError),
     /// The host keys.
     #[error(transparent)]
     HostKeys(#[from] HostKeyError),
     /// The audit file.
     #[error("the audit file {} cannot be opened: {error}", file.display())]
     Audit {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The record of when keys were used.
+    #[error("the file {} cannot be read: {error}", file.display())]
+    Usage {
         /// Which.
         file: PathBuf,
         /// Why.
@@ -55,8 +69,13 @@ impl BuildError {
         match self {
             Self::Store { .. } => "make the folder, or name another one as `root` under [store]",
             Self::Git(_) => "install git 2.38 or newer, and see that it is on the PATH of the daemon",
+            Self::Cell(_) => {
+                "`pullgate check` tells more; a kernel from 5.13 on with Landlock and seccomp is needed, or, knowing what \
+                 is lost, mode = \"prefer\" under [sandbox]"
+            }
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
+            Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
             Self::Registry(OpenError::Locked) => "is a daemon running already? stop it first",
             Self::Registry(_) => "`pullgate check` looks at the whole installation",
         }
@@ -71,6 +90,7 @@ pub struct House {
     pub(super) listen: Vec<std::net::SocketAddr>,
     pub(super) control: control::Settings,
     pub(super) drain: Duration,
+    pub(super) usage: Usage,
 }
 
 impl House {
@@ -80,20 +100,46 @@ impl House {
     /// # Errors
     /// [`BuildError`]
     pub fn build(config: &Config, search: &OsStr) -> Result<Self, BuildError> {
+        // Before the host keys are read.
+        if let Err(error) = no_core_dumps() {
+            tracing::warn!(%error, "core dumps cannot be switched off: one would hold the host keys");
+        }
         let settings = config.store.clone();
         let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
-        let git = Git::new(Program::find(search)?, config.limits.git);
+        let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox))?;
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
-        let keys = host_keys::load_or_make(&config.ssh.host_keys)?;
+        tell(git.report());
+        let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;
         let audit = Audit::open(&config.audit_file)
             .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
+        let usage = Usage::open(&config.usage_file())
+            .map_err(|error| BuildError::Usage { file: config.usage_file(), error })?;
         let (lookup, amend) = open_registry(config)?;
-        let gate = Gate::new(lookup.clone(), store, audit.clone());
+        let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
         let door = Arc::new(Door::new(gate, git, keys, config.limits.ssh, address));
-        let admin = Admin::new(lookup, amend, audit).with_repos(Arc::new(StoreRepos::new(config.store.clone())));
+        let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage.clone(), config);
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        Ok(Self { door, admin, listen, control, drain: config.limits.drain })
+        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage })
+    }
+}
+
+/// Administration with everything that it can tell about.
+#[must_use]
+pub fn connected(admin: Admin, lookup: Lookup, usage: Usage, config: &Config) -> Admin {
+    admin
+        .with_repos(Arc::new(StoreRepos::new(config.store.clone())))
+        .with_explainer(Arc::new(GateExplainer::new(lookup, config.store.clone())))
+        .with_usage(usage)
+        .with_policy(config.keys)
+}
+
+/// Says what git is confined by; a warning at every start where that is not everything.
+fn tell(report: Option<&Report>) {
+    match report {
+        None => tracing::warn!("git is NOT confined: mode is \"off\" under [sandbox]"),
+        Some(report) if report.whole() => tracing::info!(cell = %report, "git is confined"),
+        Some(report) => tracing::warn!(cell = %report, "git is NOT wholly confined: this kernel cannot do more"),
     }
 }
 

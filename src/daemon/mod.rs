@@ -1,6 +1,7 @@
 //! Floor 5: the house is built bottom-up from one config file, its doors are opened, and it is drained.
 
 pub mod config;
+pub mod explain;
 pub mod house;
 pub mod log;
 pub mod repos;

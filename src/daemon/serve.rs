@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use crate::usage::{self, Usage};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,7 @@ impl Open {
             doors.spawn(listener::run(door, listener, stopping, cut));
         }
         doors.spawn(control.serve(house.admin.clone(), stopping.clone().cancelled_owned()));
+        let uses = tokio::spawn(keep_uses(house.usage.clone(), stopping.clone()));
         stop.await;
         tracing::info!(limit = ?house.drain, "stopping: nobody new is let in, what runs may finish");
         stopping.cancel();
@@ -87,6 +89,27 @@ impl Open {
             cut.cancel();
             while doors.join_next().await.is_some() {}
         }
+        // What was used while the doors closed counts too.
+        if uses.await.is_err() {
+            tracing::warn!("the record of when keys were used was not kept");
+        }
+        write_uses(&house.usage).await;
         tracing::info!("stopped");
+    }
+}
+
+/// Writes now and then when keys were used, until the end.
+async fn keep_uses(usage: Usage, stopping: CancellationToken) {
+    while tokio::time::timeout(usage::EVERY, stopping.cancelled()).await.is_err() {
+        write_uses(&usage).await;
+    }
+}
+
+async fn write_uses(usage: &Usage) {
+    let usage = usage.clone();
+    match tokio::task::spawn_blocking(move || usage.write()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "when keys were used cannot be written; it is tried again"),
+        Err(error) => tracing::warn!(%error, "when keys were used cannot be written"),
     }
 }

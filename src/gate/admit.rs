@@ -22,12 +22,16 @@ const MAX_CLIENT: usize = 120;
 ///     pullgate::gate::ProvenKey { key }
 /// }
 /// ```
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// // One proof, one use.
 /// fn twice(gate: &pullgate::gate::Gate, key: pullgate::gate::ProvenKey, who: pullgate::audit::Subject) {
-///     gate.admit(key, who.clone());
-///     gate.admit(key, who);
+///     let first = gate.admit(key, who.clone());
+///     let second = gate.admit(key, who);
 /// }
+/// ```
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<pullgate::gate::ProvenKey>();
 /// ```
 #[derive(Debug)]
 pub struct ProvenKey {

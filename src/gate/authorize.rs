@@ -1,16 +1,21 @@
 //! From a question to a permission.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::cover::covers;
+use super::cover::{Cover, cover};
+use super::decide::{self, Trace};
 use super::refusal::Reason;
-use super::{Gate, Principal, Refusal, decide};
+use super::{Gate, Principal, Refusal};
 use crate::audit::{Audit, Ended, Event, Subject, new_id};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
+use crate::registry::change::Unavailable;
+use crate::registry::record::KeyRecord;
 use crate::store::{BareRepo, StoreError};
+use crate::usage::Use;
 
 /// A question. Nothing but a fetch can be asked: it has no other field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,10 +31,9 @@ pub struct Ask {
 /// Promise: its fields are private, it cannot be cloned, and serving consumes it. Only [`Gate::authorize`] makes one,
 /// after it read the key again. No field can say anything but "fetch".
 ///
-/// ```compile_fail
-/// fn twice(fetch: pullgate::gate::Fetch) -> (pullgate::gate::Fetch, pullgate::gate::Fetch) {
-///     (fetch.clone(), fetch)
-/// }
+/// ```compile_fail,E0277
+/// fn copies<T: Clone>() {}
+/// copies::<pullgate::gate::Fetch>();
 /// ```
 /// ```compile_fail
 /// fn swap(fetch: &mut pullgate::gate::Fetch, other: pullgate::store::BareRepo) {
@@ -96,16 +100,62 @@ impl Gate {
 
     fn decide(&self, who: &Principal, name: &RepoPath) -> Result<BareRepo, Reason> {
         let record = self.current(&who.key)?.ok_or(Reason::Removed)?;
-        decide::may_fetch(&record, name, who.subject.address, Timestamp::now())?;
-        let repo = self.store.open(name).map_err(|error| match error {
-            StoreError::Missing => Reason::Missing { repo: name.clone() },
-            StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_) => {
-                Reason::Repository { repo: name.clone(), why: error.to_string() }
-            }
-        })?;
-        match repo.borrows().iter().find(|other| !covers(&record, other)) {
-            Some(other) => Err(Reason::SharedObjects { repo: name.clone(), other: other.clone() }),
-            None => Ok(repo),
+        let now = Timestamp::now();
+        let (trace, repo) = self.examine(&record, name, who.subject.address, now)?;
+        let cover = trace.decide()?;
+        // No rule refused, so there is a repository; if there were none, nothing could be served either.
+        let repo = repo.ok_or_else(|| Reason::Missing { repo: name.clone() })?;
+        self.note_use(&record, cover.as_ref(), who, name, now);
+        Ok(repo)
+    }
+
+    /// Asks every rule in its order, the repository's own last: it is looked at only when the others let the request pass.
+    pub(super) fn examine(
+        &self,
+        record: &KeyRecord,
+        name: &RepoPath,
+        from: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(Trace, Option<BareRepo>), Unavailable> {
+        let mut trace = decide::may_fetch(record, name, from, now, &self.lookup)?;
+        if !trace.passes() {
+            return Ok((trace, None));
         }
+        let repo = match self.store.open(name) {
+            Ok(repo) => repo,
+            Err(error) => {
+                let reason = match error {
+                    StoreError::Missing => Reason::Missing { repo: name.clone() },
+                    StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_) => {
+                        Reason::Repository { repo: name.clone(), why: error.to_string() }
+                    }
+                };
+                trace.add("repository", Err(reason));
+                return Ok((trace, None));
+            }
+        };
+        trace.add("repository", Ok("it is there and can be served".to_owned()));
+        let mut uncovered = None;
+        for other in repo.borrows() {
+            if cover(record, other, &self.lookup)?.is_none() {
+                uncovered = Some(other.clone());
+                break;
+            }
+        }
+        trace.add(
+            "shared-objects",
+            match (uncovered, repo.borrows().is_empty()) {
+                (Some(other), _) => Err(Reason::SharedObjects { repo: name.clone(), other }),
+                (None, true) => Ok("it borrows no objects".to_owned()),
+                (None, false) => Ok("what it borrows objects from is granted too".to_owned()),
+            },
+        );
+        Ok((trace, Some(repo)))
+    }
+
+    fn note_use(&self, record: &KeyRecord, cover: Option<&Cover>, who: &Principal, name: &RepoPath, at: Timestamp) {
+        let through = cover.map_or_else(String::new, ToString::to_string);
+        let (address, client) = (who.subject.address, who.subject.client.clone());
+        self.usage.note(record.fingerprint(), &through, &Use { at, address, repository: name.clone(), client });
     }
 }

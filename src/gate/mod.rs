@@ -7,11 +7,14 @@ mod admit;
 mod authorize;
 mod cover;
 mod decide;
+mod ending;
+mod explain;
 mod refusal;
 mod standing;
 
 pub use admit::{Admission, Principal, ProvenKey, Sha1Signature};
 pub use authorize::{Ask, Fetch};
+pub use explain::{Explanation, Finding};
 pub use refusal::{Code, Declined, Refusal};
 pub use standing::Standing;
 
@@ -21,6 +24,7 @@ use crate::registry::Lookup;
 use crate::registry::change::Unavailable;
 use crate::registry::record::KeyRecord;
 use crate::store::Store;
+use crate::usage::Usage;
 
 /// The gate. Cheap to clone. Holds nothing that can write to the registry.
 #[derive(Debug, Clone)]
@@ -28,13 +32,20 @@ pub struct Gate {
     lookup: Lookup,
     store: Store,
     audit: Audit,
+    usage: Usage,
 }
 
 impl Gate {
     /// A gate over a registry and a store.
     #[must_use]
     pub fn new(lookup: Lookup, store: Store, audit: Audit) -> Self {
-        Self { lookup, store, audit }
+        Self { lookup, store, audit, usage: Usage::default() }
+    }
+
+    /// The same, which notes there when a key is used.
+    #[must_use]
+    pub fn with_usage(self, usage: Usage) -> Self {
+        Self { usage, ..self }
     }
 
     /// Whether this key is registered. Grants nothing: whoever offers a key has proved nothing yet.

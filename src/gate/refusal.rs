@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use crate::audit::Subject;
+use crate::model::key_name::KeyName;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::printable;
 use crate::registry::change::Unavailable;
@@ -24,6 +25,8 @@ pub enum Code {
     Expired,
     /// The key is out of use for the time being.
     Suspended,
+    /// Another key took its place, and its overlap is over.
+    Rotated,
     /// The key was removed while its connection was open.
     Removed,
     /// The key may not come from there.
@@ -46,11 +49,12 @@ pub enum Code {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::NotGranted,
         Self::ReadOnly,
         Self::Expired,
         Self::Suspended,
+        Self::Rotated,
         Self::Removed,
         Self::SourceAddress,
         Self::Busy,
@@ -70,6 +74,7 @@ impl Code {
             Self::ReadOnly => "read-only",
             Self::Expired => "expired",
             Self::Suspended => "suspended",
+            Self::Rotated => "rotated",
             Self::Removed => "removed",
             Self::SourceAddress => "source-address",
             Self::Busy => "busy",
@@ -107,6 +112,7 @@ pub(super) enum Reason {
     Missing { repo: RepoPath },
     Expired { at: Timestamp },
     Suspended { since: Timestamp },
+    Rotated { at: Timestamp, by: KeyName },
     Removed,
     SourceAddress { from: Option<IpAddr> },
     Unavailable(String),
@@ -133,8 +139,9 @@ impl fmt::Display for Reason {
         match self {
             Self::NotGranted { .. } => f.write_str("no grant covers it"),
             Self::Missing { .. } => f.write_str("granted, but not in the store"),
-            Self::Expired { at } => write!(f, "expired at {at}"),
-            Self::Suspended { since } => write!(f, "suspended since {since}"),
+            Self::Expired { at } => write!(f, "expired at {}", minute(*at)),
+            Self::Suspended { since } => write!(f, "suspended since {}", minute(*since)),
+            Self::Rotated { at, by } => write!(f, "replaced by {by}, ended at {}", minute(*at)),
             Self::Removed => f.write_str("the key is no longer registered"),
             Self::SourceAddress { from: Some(from) } => write!(f, "not from {from}"),
             Self::SourceAddress { from: None } => f.write_str("the address is not known"),
@@ -153,6 +160,11 @@ impl fmt::Display for Reason {
     }
 }
 
+/// A time for people, UTC.
+fn minute(at: Timestamp) -> impl fmt::Display {
+    at.strftime("%Y-%m-%d %H:%M UTC")
+}
+
 impl Reason {
     /// What was asked for, safe to print.
     pub(super) fn asked(&self) -> String {
@@ -167,17 +179,19 @@ impl Reason {
             Self::Declined(Declined::Sha1Signature | Declined::Unavailable | Declined::Busy)
             | Self::Expired { .. }
             | Self::Suspended { .. }
+            | Self::Rotated { .. }
             | Self::Removed
             | Self::SourceAddress { .. }
             | Self::Unavailable(_) => String::new(),
         }
     }
 
-    fn code(&self) -> Code {
+    pub(super) fn code(&self) -> Code {
         match self {
             Self::NotGranted { .. } | Self::Missing { .. } => Code::NotGranted,
             Self::Expired { .. } => Code::Expired,
             Self::Suspended { .. } => Code::Suspended,
+            Self::Rotated { .. } => Code::Rotated,
             Self::Removed => Code::Removed,
             Self::SourceAddress { .. } => Code::SourceAddress,
             Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => Code::Unavailable,
@@ -206,6 +220,10 @@ impl Reason {
             Self::Suspended { since } => format!(
                 "{who} is suspended since {}; ask an administrator of {account} to resume it",
                 since.strftime("%Y-%m-%d")
+            ),
+            Self::Rotated { at, by } => format!(
+                "{who} was replaced by {by} and ended on {}; use the new key, or ask an administrator of {account}",
+                at.strftime("%Y-%m-%d")
             ),
             Self::Removed => {
                 format!("{who} is no longer registered; ask an administrator of {account} to register a key")

@@ -33,7 +33,7 @@ impl Gate {
     pub fn standing(&self, who: &Principal) -> Result<Standing, Refusal> {
         let standing = || -> Result<Standing, Reason> {
             let record = self.current(&who.key)?.ok_or(Reason::Removed)?;
-            decide::in_use(&record, who.subject.address, Timestamp::now())?;
+            decide::in_use(&record, who.subject.address, Timestamp::now()).decide()?;
             let fingerprint = record.fingerprint();
             let (name, holder) = (record.name, record.holder);
             Ok(Standing { name, fingerprint, holder, expiry: record.expiry, grants: record.grants })

@@ -7,9 +7,10 @@ use super::*;
 use crate::model::expiry::Expiry;
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
-use crate::model::name::AccountName;
+use crate::model::name::{AccountName, GroupName, Label};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
+use crate::model::text::Note;
 use crate::registry::Amend;
 use crate::registry::change::Change;
 use crate::registry::record::{Holder, Suspension};
@@ -170,7 +171,9 @@ fn expiry_suspension_and_source_stand_before_grants() {
     let repo = RepoPath::parse("acme/app").unwrap();
     let now = Timestamp::now();
     let from = |text: &str| Some(text.parse::<IpAddr>().unwrap());
-    let decide = |record: &KeyRecord, from| decide::may_fetch(record, &repo, from, now);
+    let decide = |record: &KeyRecord, from| {
+        decide::may_fetch(record, &repo, from, now, &house.gate.lookup).unwrap().decide().map(drop)
+    };
     assert!(decide(&record, None).is_ok());
     record.sources = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
     assert!(decide(&record, from("10.9.9.9")).is_ok());
@@ -182,8 +185,103 @@ fn expiry_suspension_and_source_stand_before_grants() {
     assert!(matches!(decide(&record, from("11.0.0.1")), Err(Reason::Expired { .. })));
     record.expiry = Expiry::At(now + SignedDuration::from_secs(1));
     assert!(decide(&record, from("10.0.0.1")).is_ok());
-    record.suspended = Some(Suspension { at: now, by: "test".to_owned() });
+    record.suspended = Some(Suspension { at: now, by: "test".to_owned(), reason: Note::default() });
     assert!(matches!(decide(&record, from("10.0.0.1")), Err(Reason::Suspended { .. })));
+}
+
+fn commit(house: &House, changes: &[Change]) {
+    house.amend.commit("test", changes).unwrap();
+}
+
+#[test]
+fn groups_and_publication_count_when_it_is_asked() {
+    let house = house(&["acme/@core"], Holder::DeployKey);
+    let who = principal(&house);
+    let (account, group) = (AccountName::parse("acme").unwrap(), GroupName::parse("core").unwrap());
+    let repo = |text| RepoPath::parse(text).unwrap();
+    assert_eq!(ask(&house, &who, "acme/app").unwrap_err().code(), Code::NotGranted);
+    let repos = vec![repo("acme/app")];
+    commit(&house, &[Change::GroupAdd { account: account.clone(), group: group.clone(), repos: repos.clone() }]);
+    assert!(ask(&house, &who, "acme/app").is_ok());
+    assert_eq!(ask(&house, &who, "acme/base").unwrap_err().code(), Code::NotGranted);
+    commit(&house, &[Change::GroupDrop { account, group, repos }, Change::RepoPublish { repo: repo("acme/base") }]);
+    assert_eq!(ask(&house, &who, "acme/app").unwrap_err().code(), Code::NotGranted);
+    assert!(ask(&house, &who, "acme/base").is_ok());
+    commit(&house, &[Change::RepoUnpublish { repo: repo("acme/base") }]);
+    assert_eq!(ask(&house, &who, "acme/base").unwrap_err().code(), Code::NotGranted);
+}
+
+#[test]
+fn a_replaced_key_ends_with_its_overlap_and_names_the_new_one() {
+    let house = house(&["acme/app"], Holder::DeployKey);
+    let who = principal(&house);
+    let mut blob = KEY.replacen("ILM+rvN", "ILM+rvM", 1);
+    blob.push('\n');
+    let until = Timestamp::now() + SignedDuration::from_millis(800);
+    let rotate = Change::KeyRotate {
+        old: key().fingerprint(),
+        new: PublicKey::parse(&blob).unwrap(),
+        label: Label::parse("ci-2").unwrap(),
+        expiry: Expiry::Never,
+        until,
+    };
+    commit(&house, &[rotate]);
+    assert!(ask(&house, &who, "acme/app").is_ok());
+    std::thread::sleep(std::time::Duration::from_millis(900));
+    let refusal = ask(&house, &who, "acme/app").unwrap_err();
+    assert_eq!(refusal.code(), Code::Rotated);
+    let date = until.strftime("%Y-%m-%d").to_string();
+    assert!(refusal.to_string().contains("acme/ci-2") && refusal.to_string().contains(&date), "{refusal}");
+    assert_eq!(house.gate.standing(&who).unwrap_err().code(), Code::Rotated);
+}
+
+/// What is explained is what is decided, for every state of a key that a test can make.
+#[test]
+fn explain_and_authorize_agree() {
+    let house = house(&["acme/app", "acme/nothing"], Holder::DeployKey);
+    let who = principal(&house);
+    let print = key().fingerprint();
+    let past = Expiry::At(Timestamp::now() - SignedDuration::from_hours(1));
+    let agree = |expected: Option<Code>, repo: &str| {
+        let path = RepoPath::parse(repo).unwrap();
+        let record = house.gate.current(&key()).unwrap().unwrap();
+        let explained = house.gate.explain(&record, &path, who.subject.address).unwrap();
+        let decided = ask(&house, &who, repo).err().map(|refusal| refusal.code());
+        assert_eq!(
+            (decided, explained.code, explained.allowed),
+            (expected, expected.map(Code::as_str), expected.is_none())
+        );
+        assert_eq!(explained.findings.iter().filter(|finding| finding.decided).count(), 1);
+        assert_eq!(explained.remedy.is_empty(), explained.allowed);
+        assert!(explained.findings.iter().any(|finding| finding.decided && finding.passes == explained.allowed));
+    };
+    agree(None, "acme/app");
+    agree(Some(Code::NotGranted), "acme/base");
+    agree(Some(Code::NotGranted), "acme/nothing");
+    let networks = |text: &str| Change::KeySources { key: print, sources: vec![text.parse().unwrap()] };
+    commit(&house, &[networks("192.0.2.0/24")]);
+    agree(None, "acme/app");
+    commit(&house, &[networks("10.0.0.0/8")]);
+    agree(Some(Code::SourceAddress), "acme/app");
+    commit(&house, &[Change::KeyExpire { key: print, expiry: past }]);
+    agree(Some(Code::Expired), "acme/app");
+    commit(&house, &[Change::KeySuspend { key: print, reason: Note::default() }]);
+    agree(Some(Code::Suspended), "acme/app");
+}
+
+#[test]
+fn an_allowed_fetch_is_noted_with_its_grant_and_a_refused_one_is_not() {
+    let mut house = house(&["acme/*"], Holder::DeployKey);
+    let usage = Usage::default();
+    house.gate = house.gate.with_usage(usage.clone());
+    let who = principal(&house);
+    let of = || usage.of(&key().fingerprint(), Timestamp::UNIX_EPOCH);
+    ask(&house, &who, "other/app").unwrap_err();
+    assert_eq!(of(), None);
+    ask(&house, &who, "acme/app").unwrap();
+    let used = of().unwrap();
+    assert_eq!((used.last.repository.as_str(), used.last.address), ("acme/app", who.subject.address));
+    assert_eq!(used.grants.keys().collect::<Vec<_>>(), ["acme/*"]);
 }
 
 #[test]
@@ -205,4 +303,11 @@ fn codes_are_distinct_words() {
     let words: std::collections::BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
     assert_eq!(words.len(), Code::ALL.len());
     assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
+}
+
+/// Taken by value, which together with "not `Clone`" (the examples that must not compile) means: once.
+#[test]
+fn a_proof_and_a_permission_are_used_up() {
+    let _: fn(&Gate, ProvenKey, Subject) -> Admission = Gate::admit;
+    let _: fn(Fetch, crate::audit::Ended, u64, u64) = Fetch::finish;
 }

@@ -4,6 +4,7 @@ mod child;
 mod clocks;
 pub mod inbound;
 pub mod pkt_line;
+mod profile;
 mod program;
 mod pump;
 
@@ -15,6 +16,7 @@ pub use program::{Program, ProgramError};
 
 use crate::audit::Ended;
 use crate::gate::Fetch;
+use crate::sandbox::{CellError, Cells, Profile, Report};
 use inbound::Inbound;
 
 /// The clocks of one fetch, all in wall time.
@@ -62,18 +64,31 @@ pub struct Finished {
     pub ended: Ended,
 }
 
-/// The git program and the clocks of its work. Cheap to clone.
+/// The git program, the cells that it works in, and the clocks of its work.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: Program,
+    profile: Profile,
+    cells: Cells,
+    report: Option<Report>,
     settings: Settings,
 }
 
 impl Git {
-    /// Serves with this program.
+    /// Serves with this program in cells of this kind, which are tried once.
+    ///
+    /// # Errors
+    /// [`CellError`] when git does not work in such a cell, or the kernel cannot make one that is required.
+    pub fn new(program: Program, settings: Settings, cells: Cells) -> Result<Self, CellError> {
+        let profile = profile::of_program(&program);
+        let report = cells.trial(&profile, program.path(), &["--version"], &child::ENVIRONMENT)?;
+        Ok(Self { program, profile, cells, report, settings })
+    }
+
+    /// What its cells enforce; `None` when they are switched off.
     #[must_use]
-    pub fn new(program: Program, settings: Settings) -> Self {
-        Self { program, settings }
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
     }
 
     /// The program that serves.
@@ -84,7 +99,7 @@ impl Git {
 
     /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
     pub async fn run<O: Outbound>(&self, fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
-        let result = match child::Child::start(&self.program, &fetch) {
+        let result = match child::Child::start(self, &fetch) {
             Ok(child) => pump::serve(child, &self.settings, inbound, &mut outbound).await,
             Err(error) => {
                 tracing::error!(%error, "git cannot be started");

@@ -13,7 +13,7 @@ const MAX_HOURS: i64 = 100 * 366 * 24;
 pub enum ExpiryError {
     /// Not one of the forms.
     #[error(
-        "an expiry is `90d`, `12h`, `4w`, a date like 2027-03-01 (good until the end of that day, UTC), an RFC 3339 time, or `never`"
+        "an expiry is `90d`, `12h`, `4w` (or `30m`, `45s`), a date like 2027-03-01 (good until the end of that day, UTC), an RFC 3339 time, or `never`"
     )]
     Form,
     /// The moment is not in the future.
@@ -46,8 +46,11 @@ impl Expiry {
         if text == "never" {
             return Ok(Self::Never);
         }
-        let at = if let Some(hours) = span_hours(text)? {
-            now.checked_add(SignedDuration::from_hours(hours)).map_err(|_| ExpiryError::Far)?
+        let at = if let Some(span) = read_span(text)? {
+            if span.is_zero() {
+                return Err(ExpiryError::Past);
+            }
+            now.checked_add(span).map_err(|_| ExpiryError::Far)?
         } else if let Ok(date) = text.parse::<Date>()
             && text.len() == "2027-03-01".len()
         {
@@ -76,26 +79,43 @@ impl Expiry {
     }
 }
 
-/// `90d` in hours; `None` when the text is no such span.
-fn span_hours(text: &str) -> Result<Option<i64>, ExpiryError> {
+/// Parses a span of time such as `7d`, `12h`, `4w`, `30m`, `45s`, or `0d`.
+///
+/// # Errors
+/// [`ExpiryError::Form`], [`ExpiryError::Far`]
+pub fn span(text: &str) -> Result<SignedDuration, ExpiryError> {
+    read_span(text.trim())?.ok_or(ExpiryError::Form)
+}
+
+/// A span as a person writes it: in days when it is whole days, otherwise in the largest unit that it is whole in.
+#[must_use]
+pub fn span_text(span: SignedDuration) -> String {
+    let seconds = span.as_secs();
+    let unit = [(86400, 'd'), (3600, 'h'), (60, 'm')].into_iter().find(|(unit, _)| seconds % unit == 0);
+    unit.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
+}
+
+/// `None` when the text is no span.
+fn read_span(text: &str) -> Result<Option<SignedDuration>, ExpiryError> {
     let (Some(unit), Some(digits)) = (text.chars().last(), text.get(..text.len().saturating_sub(1))) else {
         return Ok(None);
     };
     let factor = match unit {
-        'h' => 1,
-        'd' => 24,
-        'w' => 24 * 7,
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 24 * 3600,
+        'w' => 7 * 24 * 3600,
         _ => return Ok(None),
     };
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(None);
     }
-    let hours = digits.parse::<i64>().ok().and_then(|n| n.checked_mul(factor)).ok_or(ExpiryError::Far)?;
-    match hours {
-        0 => Err(ExpiryError::Past),
-        _ if hours > MAX_HOURS => Err(ExpiryError::Far),
-        _ => Ok(Some(hours)),
+    let seconds = digits.parse::<i64>().ok().and_then(|n| n.checked_mul(factor)).ok_or(ExpiryError::Far)?;
+    if seconds > MAX_HOURS * 3600 {
+        return Err(ExpiryError::Far);
     }
+    Ok(Some(SignedDuration::from_secs(seconds)))
 }
 
 impl fmt::Display for Expiry {
@@ -147,6 +167,12 @@ mod tests {
         }
         assert_eq!(parse("2026-11-20"), Err(ExpiryError::Past));
         assert_eq!(parse("0d"), Err(ExpiryError::Past));
+        assert_eq!(parse("30m"), Ok(Expiry::At(at("2026-11-21T08:30:00Z"))));
+        for text in ["7d", "0d", "36h", "90m", "45s"] {
+            assert_eq!(span(text).map(span_text), Ok(text.to_owned()));
+        }
+        assert_eq!(span("2w").map(span_text), Ok("14d".to_owned()));
+        assert_eq!(span("soon"), Err(ExpiryError::Form));
         assert_eq!(parse("99999999999999999999d"), Err(ExpiryError::Far));
         assert_eq!(parse("9999-12-31"), Err(ExpiryError::Far));
     }

@@ -12,6 +12,7 @@ use super::index::IndexWriter;
 use super::mark;
 use super::overlay::Overlay;
 use super::record::KeyRecord;
+use super::rules::View as _;
 use super::state::State;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
@@ -74,7 +75,10 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
     let accounts: Vec<_> = read().accounts().cloned().collect();
     let mut over = Overlay::default();
     over.accounts.extend(accounts.into_iter().map(|record| (record.name.clone(), Some(record))));
+    over.groups.extend(read().groups(None)?.into_iter().map(|r| ((r.account.clone(), r.name.clone()), Some(r))));
+    over.public.extend(read().publics(None)?.into_iter().map(|record| (record.repo.clone(), Some(record))));
     index.apply(&over, None)?;
+    copy_tombs(&index, state)?;
     // Each tree in the order of its own rows: a page is written once, and not for every key that comes by.
     let mut last: Option<Fingerprint> = None;
     loop {
@@ -93,5 +97,26 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
         let Some((end, _)) = names.last_key_value() else { return Ok(index) };
         last = Some(end.clone());
         index.apply(&Overlay { names, ..Overlay::default() }, None)?;
+    }
+}
+
+/// What is left of removed keys.
+fn copy_tombs(index: &IndexWriter, state: &RwLock<State>) -> Result<(), Unavailable> {
+    let read = || state.read().unwrap_or_else(PoisonError::into_inner);
+    let mut last = None;
+    loop {
+        let tombs: BTreeMap<_, _> =
+            read().tombs_after(last.as_ref()).take(PIECE).map(|tomb| (tomb.key, tomb.clone())).collect();
+        let Some((end, _)) = tombs.last_key_value() else { break };
+        last = Some(*end);
+        index.apply(&Overlay { tombs, ..Overlay::default() }, None)?;
+    }
+    let mut last = None;
+    loop {
+        let tomb_names: BTreeMap<_, _> =
+            read().tomb_names_after(last.as_ref()).take(PIECE).map(|(name, key)| (name.clone(), *key)).collect();
+        let Some((end, _)) = tomb_names.last_key_value() else { return Ok(()) };
+        last = Some(end.clone());
+        index.apply(&Overlay { tomb_names, ..Overlay::default() }, None)?;
     }
 }

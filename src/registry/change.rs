@@ -1,15 +1,17 @@
 //! What can happen to the registry, and why it may not.
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::record::{Holder, MAX_GRANTS, MAX_SOURCES};
+use super::record::{Holder, KeyRecord, MAX_GRANTS, MAX_MEMBERS, MAX_SOURCES};
 use crate::model::expiry::Expiry;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::{KeyName, KeyRef};
-use crate::model::name::{AccountName, Label};
+use crate::model::name::{AccountName, GroupName, Label};
 use crate::model::public_key::PublicKey;
+use crate::model::repo_path::RepoPath;
 use crate::model::text::Note;
 
 /// One change of the registry. Several can be committed together: all of them happen, or none.
@@ -23,7 +25,8 @@ pub enum Change {
         /// Its name.
         account: AccountName,
     },
-    /// An account goes, with all of its keys, and with the grants of other accounts' keys that reach into it.
+    /// An account goes, with all of its keys, groups and public repositories, and with the grants of other accounts' keys
+    /// that reach into it.
     AccountRemove {
         /// Its name.
         account: AccountName,
@@ -82,6 +85,121 @@ pub enum Change {
         /// The grants to take away, spelled as they were given.
         grants: Vec<Grant>,
     },
+    /// An account goes that holds no key, with what goes with [`Change::AccountRemove`]. Since version 2 of the journal, as
+    /// everything below.
+    AccountClose {
+        /// Its name.
+        account: AccountName,
+    },
+    /// Another end of a key's time.
+    KeyExpire {
+        /// Which.
+        key: Fingerprint,
+        /// Until when it is good.
+        expiry: Expiry,
+    },
+    /// A key is out of use until it is resumed.
+    KeySuspend {
+        /// Which.
+        key: Fingerprint,
+        /// Why; may be empty.
+        #[serde(default)]
+        reason: Note,
+    },
+    /// A suspended key is in use again.
+    KeyResume {
+        /// Which.
+        key: Fingerprint,
+    },
+    /// Other networks that a key may come from.
+    KeySources {
+        /// Which.
+        key: Fingerprint,
+        /// The networks; none means anywhere.
+        sources: Vec<IpNet>,
+    },
+    /// A new key takes a key's place: it inherits grants, note and sources, and the old one ends after an overlap.
+    KeyRotate {
+        /// The key that goes.
+        old: Fingerprint,
+        /// The key that comes.
+        new: PublicKey,
+        /// The new key's label in the same account.
+        label: Label,
+        /// Until when the new key is good.
+        expiry: Expiry,
+        /// From when on the old key is refused.
+        until: Timestamp,
+    },
+    /// A group gets more members; it is made when it is not there.
+    GroupAdd {
+        /// The account.
+        account: AccountName,
+        /// The group in it.
+        group: GroupName,
+        /// Repositories of the account.
+        repos: Vec<RepoPath>,
+    },
+    /// A group loses members; it stays, even without any.
+    GroupDrop {
+        /// The account.
+        account: AccountName,
+        /// The group in it.
+        group: GroupName,
+        /// The repositories to take out.
+        repos: Vec<RepoPath>,
+    },
+    /// A group goes, with the grants that name it.
+    GroupRemove {
+        /// The account.
+        account: AccountName,
+        /// The group in it.
+        group: GroupName,
+    },
+    /// Every registered key may fetch a repository.
+    RepoPublish {
+        /// Which.
+        repo: RepoPath,
+    },
+    /// Only keys with a grant may fetch it again.
+    RepoUnpublish {
+        /// Which.
+        repo: RepoPath,
+    },
+    /// A repository goes from the registry: the grants that name it exactly, its memberships, and that it is public.
+    RepoRemove {
+        /// Which.
+        repo: RepoPath,
+    },
+}
+
+impl Change {
+    /// The registered key that the change is about, when it is about one.
+    #[must_use]
+    pub fn key(&self) -> Option<&Fingerprint> {
+        match self {
+            Self::KeyRemove { key }
+            | Self::KeyRename { key, .. }
+            | Self::KeyNote { key, .. }
+            | Self::KeyGrant { key, .. }
+            | Self::KeyUngrant { key, .. }
+            | Self::KeyExpire { key, .. }
+            | Self::KeySuspend { key, .. }
+            | Self::KeyResume { key }
+            | Self::KeySources { key, .. }
+            | Self::KeyRotate { old: key, .. } => Some(key),
+            Self::AccountAdd { .. }
+            | Self::AccountRemove { .. }
+            | Self::AccountClose { .. }
+            | Self::KeyAdd { .. }
+            | Self::GroupAdd { .. }
+            | Self::GroupDrop { .. }
+            | Self::GroupRemove { .. }
+            | Self::RepoPublish { .. }
+            | Self::RepoUnpublish { .. }
+            | Self::RepoRemove { .. } => None,
+        }
+    }
 }
 
 /// A rule of the registry that a change would break. Nothing was changed.
@@ -106,6 +224,9 @@ pub enum Conflict {
     /// No such account.
     #[error("there is no account {0}")]
     NoAccount(AccountName),
+    /// It holds keys, and was to go only without.
+    #[error("account {0} holds keys")]
+    NotEmpty(AccountName),
     /// No such key.
     #[error("there is no key {0}")]
     NoKey(KeyRef),
@@ -118,6 +239,28 @@ pub enum Conflict {
     /// More than [`MAX_SOURCES`].
     #[error("{0} would hold more than {MAX_SOURCES} source networks")]
     TooManySources(KeyName),
+    /// A key is replaced once.
+    #[error("{name} was replaced by {by} already")]
+    Replaced {
+        /// The key.
+        name: KeyName,
+        /// The key that took its place.
+        by: KeyName,
+    },
+    /// No such group.
+    #[error("there is no group {0}/@{1}")]
+    NoGroup(AccountName, GroupName),
+    /// A group is of one account.
+    #[error("{repo} is not in the account {account}: a group holds repositories of its own account")]
+    NotOfAccount {
+        /// The repository.
+        repo: RepoPath,
+        /// The group's account.
+        account: AccountName,
+    },
+    /// More than [`MAX_MEMBERS`].
+    #[error("the group {0}/@{1} would hold more than {MAX_MEMBERS} repositories")]
+    TooManyMembers(AccountName, GroupName),
 }
 
 /// Why a change was not committed.
@@ -146,4 +289,13 @@ pub struct Committed {
     pub seq: u64,
     /// Whether anything changed: `false` when everything asked for was so already, and nothing was written.
     pub changed: bool,
+}
+
+/// What a single change did, and to what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// What was committed.
+    pub committed: Committed,
+    /// The key that the change was about, as the change met it: whatever was read before, this is what was changed.
+    pub met: Option<Box<KeyRecord>>,
 }

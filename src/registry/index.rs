@@ -3,6 +3,8 @@
 //! Nothing in it is trusted beyond what the journal says: whoever finds it broken deletes it and builds it again. sled may
 //! fail by an error, a panic or a hang, so every call goes through [`guarded`], and opening has a time limit.
 
+mod facts;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,16 +19,18 @@ use sled::transaction::{ConflictableTransactionError, TransactionError, Transact
 
 use super::change::Unavailable;
 use super::journal::entry::Hash;
-use super::overlay::{Overlay, reach};
-use super::record::{AccountRecord, KeyRecord};
+use super::overlay::Overlay;
+use super::record::{AccountRecord, GroupRecord, KeyRecord, PublicRecord};
 use super::row;
 use super::rules::View;
 use crate::model::fingerprint::Fingerprint;
+use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
-use crate::model::name::{AccountName, Label};
+use crate::model::name::{AccountName, GroupName, Label};
+use crate::model::repo_path::RepoPath;
 
 /// Of the index's layout; another one is built again.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 /// How much of the index sled keeps in memory, in bytes.
 const CACHE: u64 = 384 * 1024 * 1024;
 /// How long opening may take before the index counts as broken.
@@ -65,6 +69,10 @@ struct Trees {
     accounts: sled::Tree,
     /// Account, fingerprint of another account's key with a grant that reaches into it: nothing.
     reach: sled::Tree,
+    /// Grant, fingerprint of a key that holds it: nothing.
+    granted: sled::Tree,
+    /// Groups, public repositories and what is left of removed keys; see `facts`.
+    facts: sled::Tree,
     /// [`APPLIED`]: [`Applied`].
     meta: sled::Tree,
 }
@@ -128,6 +136,8 @@ impl IndexWriter {
                     names: db.open_tree("names")?,
                     accounts: db.open_tree("accounts")?,
                     reach: db.open_tree("reach")?,
+                    granted: db.open_tree("granted")?,
+                    facts: db.open_tree("facts")?,
                     meta: db.open_tree("meta")?,
                     db,
                 })
@@ -153,8 +163,18 @@ impl IndexWriter {
     /// everything in memory several times. Then it goes piece by piece. A look-up in between may miss a name that changes, but
     /// finds every key as it was or as it will be; and a crash in between leaves an index without a mark.
     pub(super) fn apply(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        if over.keys.len() + over.names.len() <= PIECE {
+        if over.keys.len() + over.names.len() + over.tombs.len() <= PIECE {
             return self.transact(over, applied);
+        }
+        let mut rest = over.tombs.iter().peekable();
+        while rest.peek().is_some() {
+            let tombs = rest.by_ref().take(PIECE).map(|(print, tomb)| (*print, tomb.clone())).collect();
+            self.transact(&Overlay { tombs, ..Overlay::default() }, None)?;
+        }
+        let mut rest = over.tomb_names.iter().peekable();
+        while rest.peek().is_some() {
+            let tomb_names = rest.by_ref().take(PIECE).map(|(name, print)| (name.clone(), *print)).collect();
+            self.transact(&Overlay { tomb_names, ..Overlay::default() }, None)?;
         }
         // First no name leads to a key that changes; then the keys change; then the names lead there again.
         let mut rest = over.names.keys().peekable();
@@ -172,15 +192,17 @@ impl IndexWriter {
             let names = rest.by_ref().take(PIECE).map(|(name, print)| (name.clone(), *print)).collect();
             self.transact(&Overlay { names, ..Overlay::default() }, None)?;
         }
-        self.transact(&Overlay { accounts: over.accounts.clone(), ..Overlay::default() }, applied)
+        let Overlay { accounts, groups, public, .. } = over.clone();
+        self.transact(&Overlay { accounts, groups, public, ..Overlay::default() }, applied)
     }
 
     fn transact(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        let Trees { db: _, keys, names, accounts, reach, meta } = &self.0;
+        let Trees { db: _, keys, names, accounts, reach, granted, facts, meta } = &self.0;
         guarded(|| {
-            (keys, names, accounts, reach, meta)
-                .transaction(|(keys, names, accounts, reach, meta)| {
-                    put_keys(keys, reach, over)?;
+            (keys, names, accounts, reach, granted, facts, meta)
+                .transaction(|(keys, names, accounts, reach, granted, facts, meta)| {
+                    facts::put_keys(keys, reach, granted, over)?;
+                    facts::put(facts, over)?;
                     for (name, fingerprint) in &over.names {
                         let row = pair(name.account.as_str(), name.label.as_str().as_bytes());
                         match fingerprint {
@@ -190,7 +212,7 @@ impl IndexWriter {
                     }
                     for (name, record) in &over.accounts {
                         match record {
-                            Some(record) => accounts.insert(name.as_str(), row(record)?)?,
+                            Some(record) => accounts.insert(name.as_str(), encoded(record)?)?,
                             None => accounts.remove(name.as_str())?,
                         };
                     }
@@ -219,32 +241,13 @@ fn json<T: Serialize>(value: &T) -> InTransaction<Vec<u8>> {
         .map_err(|error| ConflictableTransactionError::Abort(Unavailable { reason: error.to_string() }))
 }
 
-fn row<T: Serialize>(record: &T) -> InTransaction<Vec<u8>> {
+fn encoded<T: Serialize>(record: &T) -> InTransaction<Vec<u8>> {
     let bytes = row::encode(record).map_err(ConflictableTransactionError::Abort)?;
     if bytes.len() > MAX_VALUE {
         let reason = format!("a record of {} bytes is too large for the index", bytes.len());
         return Err(ConflictableTransactionError::Abort(Unavailable { reason }));
     }
     Ok(bytes)
-}
-
-fn put_keys(keys: &TransactionalTree, reaches: &TransactionalTree, over: &Overlay) -> InTransaction<()> {
-    for (fingerprint, record) in &over.keys {
-        let old = match record {
-            Some(record) => keys.insert(fingerprint.as_bytes(), row(record)?)?,
-            None => keys.remove(fingerprint.as_bytes())?,
-        };
-        if let Some(old) = old {
-            let old: KeyRecord = row::decode(&old).map_err(ConflictableTransactionError::Abort)?;
-            for account in reach(&old) {
-                reaches.remove(pair(account, fingerprint.as_bytes()))?;
-            }
-        }
-        for account in record.iter().flat_map(reach) {
-            reaches.insert(pair(account, fingerprint.as_bytes()), &[])?;
-        }
-    }
-    Ok(())
 }
 
 impl IndexReader {
@@ -310,10 +313,10 @@ impl IndexReader {
 
     fn second_parts<T: Ord>(
         tree: &sled::Tree,
-        account: &AccountName,
+        first: &str,
         read: impl Fn(&[u8], &[u8]) -> Result<T, Unavailable>,
     ) -> Result<BTreeSet<T>, Unavailable> {
-        let prefix = pair(account.as_str(), &[]);
+        let prefix = pair(first, &[]);
         let mut rows = tree.scan_prefix(&prefix);
         let mut found = BTreeSet::new();
         while let Some((row, value)) = guarded(|| rows.next().transpose())? {
@@ -352,10 +355,30 @@ impl View for IndexReader {
     }
 
     fn held_by(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
-        Self::second_parts(&self.0.names, account, |_, value| parse_fingerprint(value))
+        Self::second_parts(&self.0.names, account.as_str(), |_, value| parse_fingerprint(value))
     }
 
     fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
-        Self::second_parts(&self.0.reach, account, |row, _| parse_fingerprint(row))
+        Self::second_parts(&self.0.reach, account.as_str(), |row, _| parse_fingerprint(row))
+    }
+
+    fn granted(&self, grant: &Grant) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        Self::second_parts(&self.0.granted, &grant.to_string(), |row, _| parse_fingerprint(row))
+    }
+
+    fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable> {
+        self.fact(&facts::group_row(account, group))
+    }
+
+    fn groups(&self, account: Option<&AccountName>) -> Result<Vec<GroupRecord>, Unavailable> {
+        self.facts_below(&facts::groups_row(account))
+    }
+
+    fn public(&self, repo: &RepoPath) -> Result<Option<PublicRecord>, Unavailable> {
+        self.fact(&facts::public_row(repo))
+    }
+
+    fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable> {
+        self.facts_below(&facts::publics_row(account))
     }
 }

@@ -27,20 +27,23 @@ mod tests;
 mod verify;
 mod writer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
 use std::thread::JoinHandle;
 
 use crate::model::fingerprint::Fingerprint;
+use crate::model::grant::Grant;
 use crate::model::key_name::{KeyName, KeyRef};
-use crate::model::name::AccountName;
+use crate::model::name::{AccountName, GroupName};
+use crate::model::repo_path::RepoPath;
 use crate::model::text::printable;
 pub use backup::{BackedUp, RestoreError, RestoreOptions, backup, restore};
-use change::{Change, CommitError, Committed, Unavailable};
+use change::{Change, CommitError, Committed, Told, Unavailable};
 pub use journal::decode as decode_journal;
 pub use open::{OpenError, Settings, open, open_with};
 use reading::Reading;
-use record::{AccountRecord, KeyRecord, MAX_BY};
+use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
 pub use verify::{Verified, archives, compare, verify};
 use writer::Request;
@@ -156,6 +159,84 @@ impl Lookup {
     }
 }
 
+impl Lookup {
+    /// The group with this name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable> {
+        self.0.ask(|index| index.group(account, group), |state| state.group(account, group))
+    }
+
+    /// The groups of one account or of all, by account and name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn groups(&self, account: Option<&AccountName>) -> Result<Vec<GroupRecord>, Unavailable> {
+        self.0.ask(|index| index.groups(account), |state| state.groups(account))
+    }
+
+    /// Whether and since when a repository is public.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn public(&self, repo: &RepoPath) -> Result<Option<PublicRecord>, Unavailable> {
+        self.0.ask(|index| index.public(repo), |state| state.public(repo))
+    }
+
+    /// The public repositories of one account or of all, by name.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable> {
+        self.0.ask(|index| index.publics(account), |state| state.publics(account))
+    }
+
+    /// The keys that hold exactly this grant.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn granted(&self, grant: &Grant) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        self.0.ask(|index| index.granted(grant), |state| state.granted(grant))
+    }
+
+    /// The grants into an account that any key holds, each once.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn grants_into(&self, account: &AccountName) -> Result<Vec<Grant>, Unavailable> {
+        self.0.ask(|index| index.grants_into(account), |state| Ok(state.grants_into(account)))
+    }
+
+    /// The keys of other accounts with a grant that reaches into this one.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        self.0.ask(|index| index.reaching(account), |state| state.reaching(account))
+    }
+
+    /// What is left of a key that was removed; of the last time that it was.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn tombstone(&self, key: &KeyRef) -> Result<Option<Tombstone>, Unavailable> {
+        self.0.ask(
+            |index| match key {
+                KeyRef::Fingerprint(key) => index.tomb(key),
+                KeyRef::Name(name) => index.tomb_named(name)?.map_or(Ok(None), |key| index.tomb(&key)),
+            },
+            |state| {
+                let key = match key {
+                    KeyRef::Fingerprint(key) => Some(key),
+                    KeyRef::Name(name) => state.tomb_named(name),
+                };
+                Ok(key.and_then(|key| state.tomb(key)).cloned())
+            },
+        )
+    }
+}
+
 impl Amend {
     /// Commits changes together: when it returns `Ok`, all of them are durable and in force; otherwise none happened.
     /// `by` names the operator, in at most [`record::MAX_BY`] characters; a longer one is cut. Blocks until the change is on
@@ -165,14 +246,26 @@ impl Amend {
     /// [`CommitError`]. Only when the reason is that the writer is gone can it be that the changes were written, as after
     /// any crash: the next start shows it.
     pub fn commit(&self, by: &str, changes: &[Change]) -> Result<Committed, CommitError> {
+        Ok(self.ask(by, changes.to_vec())?.committed)
+    }
+
+    /// Commits one change, as [`Amend::commit`] does, and says what it met.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub fn change(&self, by: &str, change: Change) -> Result<Told, CommitError> {
+        self.ask(by, vec![change])
+    }
+
+    fn ask(&self, by: &str, changes: Vec<Change>) -> Result<Told, CommitError> {
         let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
-        let size = serde_json::to_vec(changes).map_err(|error| Unavailable { reason: error.to_string() })?.len();
+        let size = serde_json::to_vec(&changes).map_err(|error| Unavailable { reason: error.to_string() })?.len();
         if size > MAX_COMMIT {
             let reason = format!("a commit of {size} bytes is too large: at most {MAX_COMMIT} are possible together");
             return Err(Unavailable { reason }.into());
         }
         let (reply, answer) = mpsc::sync_channel(1);
-        let request = Request { by: printable(by, MAX_BY), changes: changes.to_vec(), reply };
+        let request = Request { by: printable(by, MAX_BY), changes, reply };
         self.0.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }

@@ -3,17 +3,21 @@
 //! The rules do not know where records are kept. They read through a [`View`] and write into an [`Overlay`], which is
 //! thrown away when a rule says no, and otherwise goes to the journal and to wherever the records are kept.
 
+mod life;
+mod places;
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
 use super::change::{Change, CommitError, Conflict, Unavailable};
 use super::overlay::{Layered, Overlay};
-use super::record::{AccountRecord, Holder, KeyRecord, MAX_GRANTS, MAX_SOURCES};
+use super::record::{AccountRecord, GroupRecord, Holder, KeyRecord, MAX_GRANTS, MAX_SOURCES, PublicRecord, Tombstone};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::{KeyName, KeyRef};
-use crate::model::name::AccountName;
+use crate::model::name::{AccountName, GroupName};
+use crate::model::repo_path::RepoPath;
 
 /// What the rules need to read.
 pub(super) trait View {
@@ -27,6 +31,16 @@ pub(super) trait View {
     fn held_by(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable>;
     /// The keys of other accounts with a grant that reaches into this one.
     fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable>;
+    /// The keys that hold exactly this grant.
+    fn granted(&self, grant: &Grant) -> Result<BTreeSet<Fingerprint>, Unavailable>;
+    /// The group with this name.
+    fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable>;
+    /// The groups of one account or of all, by account and name.
+    fn groups(&self, account: Option<&AccountName>) -> Result<Vec<GroupRecord>, Unavailable>;
+    /// Whether and since when a repository is public.
+    fn public(&self, repo: &RepoPath) -> Result<Option<PublicRecord>, Unavailable>;
+    /// The public repositories of one account or of all, by name.
+    fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable>;
 }
 
 /// One commit that is being checked: what it would change, over what there is.
@@ -45,6 +59,11 @@ impl<'a> Draft<'a> {
         self.over
     }
 
+    /// The key that a change is about, as the change would meet it.
+    pub(super) fn met(&self, change: &Change) -> Result<Option<KeyRecord>, Unavailable> {
+        change.key().map_or(Ok(None), |key| self.view().key(key))
+    }
+
     /// Applies one change, or says which rule stands against it; after an error the draft is of no use any more.
     /// `Ok(false)`: it was so already.
     pub(super) fn apply(&mut self, change: &Change, by: &str, at: Timestamp) -> Result<bool, CommitError> {
@@ -57,7 +76,13 @@ impl<'a> Draft<'a> {
                 self.over.accounts.insert(account.clone(), Some(record));
                 Ok(true)
             }
-            Change::AccountRemove { account } => self.remove_account(account),
+            Change::AccountRemove { account } => self.remove_account(account, by, at),
+            Change::AccountClose { account } => {
+                if !self.view().held_by(account)?.is_empty() {
+                    return Err(Conflict::NotEmpty(account.clone()).into());
+                }
+                self.remove_account(account, by, at)
+            }
             Change::KeyAdd { key, name, holder, note, expiry, sources, grants } => {
                 let fingerprint = key.fingerprint();
                 if let Some(held) = self.view().key(&fingerprint)? {
@@ -81,9 +106,12 @@ impl<'a> Draft<'a> {
                     added_at: at,
                     added_by: by.to_owned(),
                     expiry: *expiry,
+                    expiry_set: None,
                     suspended: None,
                     sources: sources.clone(),
                     grants: united(&[], grants, name)?,
+                    replaces: None,
+                    replaced_by: None,
                 };
                 self.over.names.insert(name.clone(), Some(fingerprint));
                 self.put(record);
@@ -91,7 +119,7 @@ impl<'a> Draft<'a> {
             }
             Change::KeyRemove { key } => {
                 let record = self.required(key)?;
-                self.take(*key, record.name);
+                self.take(record, by, at);
                 Ok(true)
             }
             Change::KeyRename { key, label } => {
@@ -104,6 +132,7 @@ impl<'a> Draft<'a> {
                 let old = std::mem::replace(&mut record.name, new.clone());
                 self.over.names.insert(old, None);
                 self.over.names.insert(new, Some(*key));
+                self.tell_rotation(&record)?;
                 self.put(record);
                 Ok(true)
             }
@@ -125,21 +154,40 @@ impl<'a> Draft<'a> {
                 record.grants.retain(|grant| !grants.contains(grant));
                 Ok(self.put_if(record.grants.len() != before, record))
             }
+            Change::KeyExpire { key, expiry } => self.expire(key, *expiry, at),
+            Change::KeySuspend { key, reason } => self.suspend(key, reason, by, at),
+            Change::KeyResume { key } => self.resume(key),
+            Change::KeySources { key, sources } => self.sources(key, sources),
+            Change::KeyRotate { old, new, label, expiry, until } => {
+                self.rotate(old, new, label, (*expiry, *until), by, at)
+            }
+            Change::GroupAdd { account, group, repos } => self.group_add(account, group, repos, by, at),
+            Change::GroupDrop { account, group, repos } => self.group_drop(account, group, repos),
+            Change::GroupRemove { account, group } => self.group_remove(account, group),
+            Change::RepoPublish { repo } => self.publish(repo, by, at),
+            Change::RepoUnpublish { repo } => self.unpublish(repo),
+            Change::RepoRemove { repo } => self.repo_remove(repo),
         }
     }
 
-    fn remove_account(&mut self, account: &AccountName) -> Result<bool, CommitError> {
+    fn remove_account(&mut self, account: &AccountName, by: &str, at: Timestamp) -> Result<bool, CommitError> {
         if self.view().account(account)?.is_none() {
             return Err(Conflict::NoAccount(account.clone()).into());
         }
         for fingerprint in self.view().held_by(account)? {
             let record = self.required(&fingerprint)?;
-            self.take(fingerprint, record.name);
+            self.take(record, by, at);
         }
         for fingerprint in self.view().reaching(account)? {
             let mut record = self.required(&fingerprint)?;
             record.grants.retain(|grant| grant.account_str() != account.as_str());
             self.put(record);
+        }
+        for group in self.view().groups(Some(account))? {
+            self.over.groups.insert((group.account, group.name), None);
+        }
+        for public in self.view().publics(Some(account))? {
+            self.over.public.insert(public.repo, None);
         }
         self.over.accounts.insert(account.clone(), None);
         Ok(true)
@@ -160,9 +208,16 @@ impl<'a> Draft<'a> {
         changed
     }
 
-    fn take(&mut self, fingerprint: Fingerprint, name: KeyName) {
-        self.over.names.insert(name, None);
-        self.over.keys.insert(fingerprint, None);
+    /// Takes a key out, and leaves its history.
+    fn take(&mut self, record: KeyRecord, by: &str, at: Timestamp) {
+        let key = record.fingerprint();
+        self.over.names.insert(record.name.clone(), None);
+        self.over.keys.insert(key, None);
+        self.over.tomb_names.insert(record.name.clone(), key);
+        let KeyRecord { name, holder, note, added_at, added_by, replaced_by, .. } = record;
+        let (removed_at, removed_by) = (at, by.to_owned());
+        let tomb = Tombstone { key, name, holder, note, added_at, added_by, removed_at, removed_by, replaced_by };
+        self.over.tombs.insert(key, tomb);
     }
 
     fn required(&self, key: &Fingerprint) -> Result<KeyRecord, CommitError> {

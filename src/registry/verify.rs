@@ -110,7 +110,25 @@ pub fn compare(dir: &Path) -> Result<Vec<String>, OpenError> {
                 wrong.push(format!("{name} is another one in the index"));
             }
         }
+        if lookup.0.ask(|index| index.groups(None), |state| state.groups(None))? != state.groups(None)? {
+            wrong.push("the index has other groups than the journal".to_owned());
+        }
+        if lookup.0.ask(|index| index.publics(None), |state| state.publics(None))? != state.publics(None)? {
+            wrong.push("the index has other public repositories than the journal".to_owned());
+        }
+        for tomb in state.tombs_after(None) {
+            let found = lookup.0.ask(|index| index.tomb(&tomb.key), |state| Ok(state.tomb(&tomb.key).cloned()))?;
+            if found.as_ref() != Some(tomb) {
+                wrong.push(format!("what is left of the removed key {} is another thing in the index", tomb.name));
+            }
+        }
         for account in state.accounts() {
+            for grant in state.grants_into(&account.name) {
+                let found = lookup.0.ask(|index| index.granted(&grant), |state| state.granted(&grant))?;
+                if found != state.granted(&grant)? {
+                    wrong.push(format!("in the index, other keys hold {grant}"));
+                }
+            }
             if lookup.0.reaching(&account.name)? != state.reaching(&account.name)? {
                 wrong.push(format!("in the index, other keys reach into {}", account.name));
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::build::Build;
-use super::change::{Change, CommitError, Committed, Unavailable};
+use super::change::{Change, CommitError, Committed, Told, Unavailable};
 use super::index::{Applied, IndexReader, IndexWriter};
 use super::journal::Journal;
 use super::journal::compact::Compaction;
@@ -35,7 +35,7 @@ const LOOK_OFTEN: Duration = Duration::from_millis(20);
 const HEAL_FIRST: Duration = Duration::from_secs(30);
 const HEAL_LAST: Duration = Duration::from_secs(3600);
 
-type Answer = Result<Committed, CommitError>;
+type Answer = Result<Told, CommitError>;
 
 /// A commit that waits.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ impl Writer {
             let answer = match batch.check(base, request) {
                 Err(CommitError::Unavailable(error)) => return Err(error),
                 Err(CommitError::Conflict(conflict)) => Err(conflict.into()),
-                Ok(committed) => Ok(committed),
+                Ok(told) => Ok(told),
             };
             batch.answers.push(answer);
         }
@@ -326,13 +326,17 @@ impl Batch {
         let view = Layered { under: base, over: &self.over };
         let mut draft = Draft::new(&view);
         let mut effective = Vec::with_capacity(changes.len());
+        let met = match changes.as_slice() {
+            [one] => draft.met(one)?.map(Box::new),
+            _ => None,
+        };
         for change in changes {
             if draft.apply(change, by, time)? {
                 effective.push(change.clone());
             }
         }
         if effective.is_empty() {
-            return Ok(Committed { seq: self.seq, changed: false });
+            return Ok(Told { committed: Committed { seq: self.seq, changed: false }, met });
         }
         let over = draft.into_overlay();
         let entry = Entry { seq: self.seq + 1, prev: self.hash, time, by: by.clone(), changes: effective };
@@ -344,7 +348,7 @@ impl Batch {
             self.lines.push(b'\n');
         }
         self.lines.extend(line);
-        Ok(Committed { seq: self.seq, changed: true })
+        Ok(Told { committed: Committed { seq: self.seq, changed: true }, met })
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Store {
 ///
 /// ```compile_fail
 /// fn forge(dir: std::os::fd::OwnedFd, name: pullgate::model::repo_path::RepoPath) -> pullgate::store::BareRepo {
-///     pullgate::store::BareRepo { dir, path: "/etc".into(), name, borrows: Vec::new() }
+///     pullgate::store::BareRepo { dir, path: "/etc".into(), name, borrows: Vec::new(), borrowed_objects: Vec::new() }
 /// }
 /// ```
 #[derive(Debug)]
@@ -73,6 +73,7 @@ pub struct BareRepo {
     path: PathBuf,
     name: RepoPath,
     borrows: Vec<RepoPath>,
+    borrowed_objects: Vec<PathBuf>,
 }
 
 impl Store {
@@ -123,6 +124,12 @@ impl BareRepo {
     #[must_use]
     pub fn borrows(&self) -> &[RepoPath] {
         &self.borrows
+    }
+
+    /// The object folders of [`BareRepo::borrows`], by paths that had no symbolic link in them when they were vetted.
+    #[must_use]
+    pub fn borrowed_objects(&self) -> &[PathBuf] {
+        &self.borrowed_objects
     }
 }
 

@@ -116,19 +116,42 @@ fn help_is_a_reference() {
         &["key", "grant"],
         &["key", "ungrant"],
         &["key", "remove"],
+        &["key", "expire"],
+        &["key", "suspend"],
+        &["key", "resume"],
+        &["key", "sources"],
+        &["key", "rotate"],
+        &["account-key"],
+        &["account-key", "add"],
+        &["account-key", "list"],
+        &["account-key", "remove"],
         &["repo"],
         &["repo", "list"],
         &["repo", "show"],
+        &["repo", "publish"],
+        &["repo", "unpublish"],
+        &["repo", "remove"],
+        &["group"],
+        &["group", "list"],
+        &["group", "add"],
+        &["group", "remove"],
+        &["explain"],
         &["whereis"],
         &["known-hosts"],
         &["backup"],
         &["restore"],
+        &["host-key"],
+        &["host-key", "list"],
+        &["host-key", "next"],
+        &["host-key", "promote"],
     ];
     for noun in nouns {
         let help = site.ok(&[*noun, &["--help"]].concat()).out;
         all.push_str(&format!("$ pullgate {}\n{help}\n", [*noun, &["--help"]].concat().join(" ")));
     }
     site.snapshot("help", &all);
+    let key = site.ok(&["key", "--help"]).out;
+    assert!(key.lines().count() <= 40 && key.contains("Example:"), "one screen, with an example: {key}");
     assert!(site.ok(&["--version"]).out.starts_with("pullgate "));
     let wrong = site.run(&["key", "fly"]);
     assert_eq!((wrong.code, wrong.out.as_str()), (2, ""));

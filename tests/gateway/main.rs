@@ -8,9 +8,17 @@
     reason = "tests say no by panicking, and what they print is for whoever reads a failure"
 )]
 
+mod algorithms;
+mod ci_tools;
 mod clones;
 mod crash;
+mod documents;
 mod harness;
+mod hostile_repos;
 mod keys;
+mod messages;
 mod refusals;
+mod repositories;
+mod rotation;
+mod scene;
 mod sessions;

@@ -66,6 +66,9 @@ fn an_unknown_key_is_refused_at_authentication() {
     let said = gateway.git(&stranger, &["ls-remote", &gateway.url("acme/app")]).failed();
     assert!(said.contains("Permission denied (publickey)"), "{said}");
     crate::harness::wait_until("the record", || gateway.audit().contains("\"event\":\"login-refused\""));
+    // It is refused when it is offered, before anybody has the work of a signature.
+    let offered = gateway.ssh(&stranger, &["-v"], &[]).failed();
+    assert!(offered.contains("Offering public key") && !offered.contains("Server accepts key"), "{offered}");
 }
 
 #[test]

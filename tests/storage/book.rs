@@ -9,6 +9,9 @@ use pullgate::registry::record::KeyRecord;
 use crate::names::key;
 use crate::writers::{SLOTS, WRITERS, name};
 
+/// What is added to the count of grants of a suspended key.
+pub(crate) const SUSPENDED: usize = 100;
+
 /// What one key is; empty when it is not registered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Slot {
@@ -22,7 +25,7 @@ impl Slot {
         record.map_or_else(Self::default, |record| Self {
             label: record.label().to_string(),
             note: record.note.to_string(),
-            grants: record.grants.len(),
+            grants: record.grants.len() + if record.suspended.is_some() { SUSPENDED } else { 0 },
         })
     }
 

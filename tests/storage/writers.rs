@@ -8,7 +8,7 @@ use pullgate::model::text::Note;
 use pullgate::registry::change::Change;
 use pullgate::registry::{self, Amend, Lookup, Settings};
 
-use crate::book::Slot;
+use crate::book::{SUSPENDED, Slot};
 use crate::names::{add, grants, key};
 
 /// How many threads write.
@@ -72,20 +72,25 @@ fn change(lookup: &Lookup, number: u32, token: u32) -> (Change, Slot) {
         return (add(number, &name, &next.note, &["acme/app"]), next);
     };
     let now = Slot::of(Some(&record));
-    match token % 4 {
+    match token % 5 {
         0 => (Change::KeyRemove { key: fingerprint }, Slot::default()),
         1 => {
             let next = Slot { label: format!("k{number}-{token}"), ..now };
             (Change::KeyRename { key: fingerprint, label: Label::parse(&next.label).unwrap() }, next)
         }
-        2 if now.grants == 1 => {
+        2 if now.grants % SUSPENDED == 1 => {
             let grants = grants(&["beta/lib"]);
-            (Change::KeyGrant { key: fingerprint, grants }, Slot { grants: 2, ..now })
+            (Change::KeyGrant { key: fingerprint, grants }, Slot { grants: now.grants + 1, ..now })
         }
         2 => {
             let grants = grants(&["beta/lib"]);
-            (Change::KeyUngrant { key: fingerprint, grants }, Slot { grants: 1, ..now })
+            (Change::KeyUngrant { key: fingerprint, grants }, Slot { grants: now.grants - 1, ..now })
         }
+        3 if now.grants < SUSPENDED => {
+            let next = Slot { grants: now.grants + SUSPENDED, ..now };
+            (Change::KeySuspend { key: fingerprint, reason: Note::default() }, next)
+        }
+        3 => (Change::KeyResume { key: fingerprint }, Slot { grants: now.grants - SUSPENDED, ..now }),
         _ => {
             let next = Slot { note: token.to_string(), ..now };
             (Change::KeyNote { key: fingerprint, note: Note::parse(&next.note).unwrap() }, next)

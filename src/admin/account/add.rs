@@ -12,12 +12,7 @@ impl Admin {
     /// The registry cannot write.
     pub fn account_add(&self, by: &Operator, account: &AccountName) -> Result<Done, Faults> {
         let message = format!("added account {account}");
-        let committed = self.alone(|| self.commit(by, Change::AccountAdd { account: account.clone() }, &message))?;
-        Ok(match committed.changed {
-            true => Done { message, changed: true, warnings: Vec::new() },
-            false => {
-                Done { message: format!("account {account} is there already"), changed: false, warnings: Vec::new() }
-            }
-        })
+        let done = self.commit(by, Change::AccountAdd { account: account.clone() }, |_| message)?;
+        Ok(done.or_else(|| format!("account {account} is there already")))
     }
 }

@@ -1,6 +1,7 @@
 //! `key add`
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 
 use super::NAMED;
 use crate::admin::fault::{Fault, Kind};
@@ -11,7 +12,7 @@ use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::public_key::PublicKey;
 use crate::model::text::Note;
-use crate::registry::change::Change;
+use crate::registry::change::{Change, CommitError, Conflict};
 use crate::registry::record::{Holder, KeyRecord};
 
 /// A deploy key that is to be registered.
@@ -23,8 +24,8 @@ pub struct NewKey {
     pub name: KeyName,
     /// A remark.
     pub note: Note,
-    /// Until when it is good.
-    pub expiry: Expiry,
+    /// Until when it is good; none: as the policy says.
+    pub expiry: Option<Expiry>,
     /// The networks it may come from; empty means anywhere.
     pub sources: Vec<IpNet>,
     /// What it may fetch.
@@ -34,17 +35,18 @@ pub struct NewKey {
 impl NewKey {
     /// Whether the registry holds exactly this: then adding it again has nothing to do. A suspended key is not what
     /// somebody who adds a key wants to have.
-    fn is(&self, held: &KeyRecord) -> bool {
+    fn is(&self, held: &KeyRecord, holder: Holder) -> bool {
         let mut grants = self.grants.clone();
         grants.sort();
         grants.dedup();
         held.name == self.name
-            && held.holder == Holder::DeployKey
+            && held.holder == holder
             && held.note == self.note
-            && held.expiry == self.expiry
+            && self.expiry.is_none_or(|expiry| held.expiry == expiry)
             && held.sources == self.sources
             && held.grants == grants
             && held.suspended.is_none()
+            && held.replaced_by.is_none()
     }
 }
 
@@ -58,39 +60,60 @@ impl Admin {
     /// No such account, the key or the label is taken, a grant into an account that does not exist, too many grants or
     /// networks, or the registry cannot write.
     pub fn key_add(&self, by: &Operator, new: NewKey) -> Result<Done, Faults> {
-        self.alone(|| {
-            let advice = new.key.advice();
-            let fingerprint = new.key.fingerprint();
-            if let Some(held) = self.lookup.key(&fingerprint)? {
-                if new.is(&held) {
-                    let message = format!("key {} ({fingerprint}) is registered already", new.name);
-                    return Ok(Done { message, changed: false, warnings: advice.into_iter().collect() });
-                }
-                return Err(held_fault(&held, &new).into());
+        self.register(by, new, Holder::DeployKey)
+    }
+
+    pub(in crate::admin) fn register(&self, by: &Operator, new: NewKey, holder: Holder) -> Result<Done, Faults> {
+        let advice = new.key.advice();
+        let fingerprint = new.key.fingerprint();
+        if let Some(held) = self.lookup.key(&fingerprint)? {
+            return so_already(&held, &new, holder);
+        }
+        let mut warnings = self.check_grants(&new.name.account, &new.grants)?;
+        warnings.extend(advice);
+        let expiry = self.policy.expiry(new.expiry, Timestamp::now())?;
+        let mut message = match holder {
+            Holder::DeployKey => format!("added key {} ({fingerprint})", new.name),
+            Holder::AccountKey => format!("added account key {} ({fingerprint})", new.name),
+        };
+        match (holder, new.grants.is_empty()) {
+            (Holder::AccountKey, _) => message.push_str(&format!(", which reads all of {}", new.name.account)),
+            (Holder::DeployKey, true) => message.push_str(", which may fetch nothing yet"),
+            (Holder::DeployKey, false) => {
+                message.push_str(&format!(", which may fetch {}", listed(&new.grants, NAMED)))
             }
-            let mut warnings = self.check_grants(&new.name.account, &new.grants)?;
-            warnings.extend(advice);
-            let mut message = format!("added key {} ({fingerprint})", new.name);
-            match new.grants.is_empty() {
-                true => message.push_str(", which may fetch nothing yet"),
-                false => message.push_str(&format!(", which may fetch {}", listed(&new.grants, NAMED))),
-            }
-            if let Expiry::At(_) = new.expiry {
-                message.push_str(&format!(", until {}", new.expiry));
-            }
-            if !new.sources.is_empty() {
-                message.push_str(&format!(", from {}", listed(&new.sources, NAMED)));
-            }
-            let NewKey { key, name, note, expiry, sources, grants } = new;
-            let change = Change::KeyAdd { key, name, holder: Holder::DeployKey, note, expiry, sources, grants };
-            self.commit(by, change, &message)?;
-            Ok(Done { message, changed: true, warnings })
-        })
+        }
+        if let Expiry::At(_) = expiry {
+            message.push_str(&format!(", until {expiry}"));
+        }
+        if !new.sources.is_empty() {
+            message.push_str(&format!(", from {}", listed(&new.sources, NAMED)));
+        }
+        let NewKey { key, name, note, expiry: _, sources, grants } = new.clone();
+        let change = Change::KeyAdd { key, name, holder, note, expiry, sources, grants };
+        match self.commit(by, change, |_| message) {
+            Ok(done) => Ok(done.warn(warnings)),
+            // Somebody registered it since it was looked for.
+            Err(CommitError::Conflict(Conflict::KeyHeld { .. })) => match self.lookup.key(&fingerprint)? {
+                Some(held) => so_already(&held, &new, holder),
+                None => Err(Fault::new(Kind::Conflict, "this key was registered and removed at this moment").into()),
+            },
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
+/// The answer when the key is registered: it is so already, or a conflict.
+fn so_already(held: &KeyRecord, new: &NewKey, holder: Holder) -> Result<Done, Faults> {
+    if !new.is(held, holder) {
+        return Err(held_fault(held, new, holder).into());
+    }
+    let message = format!("key {} ({}) is registered already", new.name, held.fingerprint());
+    Ok(Done { message, changed: false, warnings: new.key.advice().into_iter().collect() })
+}
+
 /// What to say when the key is registered. Says who holds it, never what it may fetch: that is the holder's business.
-fn held_fault(held: &KeyRecord, new: &NewKey) -> Fault {
+fn held_fault(held: &KeyRecord, new: &NewKey, wanted: Holder) -> Fault {
     let repos = match new.grants.is_empty() {
         true => "REPO".to_owned(),
         // Pasted into a shell, a pattern must not become file names.
@@ -98,6 +121,13 @@ fn held_fault(held: &KeyRecord, new: &NewKey) -> Fault {
     };
     let holder = &held.name;
     let fault = Fault::new(Kind::Conflict, format!("this public key is already registered as {holder}")).field("key");
+    if wanted == Holder::AccountKey {
+        let person = "a person's key is a key of its own: register another one with `pullgate account-key add`";
+        return fault.hint(match held.holder {
+            Holder::DeployKey => person.to_owned(),
+            Holder::AccountKey => format!("it is an account key: look at it with `pullgate key show {holder}`"),
+        });
+    }
     match held.holder {
         Holder::AccountKey => fault.hint(format!(
             "it is an account key, which is a person's: make a new key for this machine with `pullgate key generate {} {}`",

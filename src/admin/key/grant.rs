@@ -14,9 +14,11 @@ impl Admin {
     /// No such key, it is an account key, a grant into an account that does not exist, too many grants, or the registry
     /// cannot write.
     pub fn key_grant(&self, by: &Operator, key: &KeyRef, grants: &[Grant]) -> Result<Done, Faults> {
-        self.alone(|| {
-            let record = self.required(key)?;
-            let warnings = self.check_grants(record.account(), grants)?;
+        let record = self.required(key)?;
+        let warnings = self.check_grants(record.account(), grants)?;
+        let change = Change::KeyGrant { key: record.fingerprint(), grants: grants.to_vec() };
+        let done = self.commit(by, change, |met| {
+            let record = met.unwrap_or(&record);
             let (old, mut new): (Vec<_>, Vec<_>) =
                 grants.iter().cloned().partition(|grant| record.grants.contains(grant));
             new.sort();
@@ -29,9 +31,8 @@ impl Admin {
                 let already = format!("already granted to {}: {}", record.name, listed(&old, NAMED));
                 message = if message.is_empty() { already } else { format!("{message}; {already}") };
             }
-            let change = Change::KeyGrant { key: record.fingerprint(), grants: grants.to_vec() };
-            let committed = self.commit(by, change, &message)?;
-            Ok(Done { message, changed: committed.changed, warnings })
-        })
+            message
+        })?;
+        Ok(done.warn(warnings))
     }
 }

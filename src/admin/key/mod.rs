@@ -1,15 +1,21 @@
-//! The verbs about deploy keys.
+//! The verbs about keys.
 
 mod add;
+mod expire;
 mod grant;
 mod list;
 mod note;
 mod remove;
 mod rename;
+mod rotate;
 mod show;
+mod sources;
+mod suspend;
 mod ungrant;
 
 pub use add::NewKey;
+pub use list::Filter;
+pub use rotate::NewRotation;
 
 use super::fault::{Fault, Kind};
 use super::{Admin, Faults};
@@ -26,12 +32,11 @@ impl Admin {
     fn check_grants(&self, home: &AccountName, grants: &[Grant]) -> Result<Vec<String>, Faults> {
         let (mut faults, mut warnings) = (Vec::new(), Vec::new());
         for grant in grants {
-            if let Grant::Group(..) = grant {
-                faults.push(
-                    Fault::new(Kind::NotFound, format!("there is no group {grant}"))
-                        .field("grant")
-                        .hint("grant its repositories one by one, or a pattern"),
-                );
+            if let Grant::Group(account, group) = grant
+                && self.lookup.group(account, group)?.is_none()
+            {
+                let none = Conflict::NoGroup(account.clone(), group.clone());
+                faults.push(Fault::from(none).field("grant"));
                 continue;
             }
             if grant.account_str() == home.as_str() {

@@ -12,22 +12,15 @@ impl Admin {
     /// # Errors
     /// No such key, or the registry cannot write.
     pub fn key_note(&self, by: &Operator, key: &KeyRef, note: &Note) -> Result<Done, Faults> {
-        self.alone(|| {
-            let record = self.required(key)?;
-            let message = match note.as_str() {
-                "" => format!("took the note of key {} away", record.name),
-                text => format!("noted beside key {}: {text}", record.name),
-            };
-            let change = Change::KeyNote { key: record.fingerprint(), note: note.clone() };
-            let committed = self.commit(by, change, &message)?;
-            Ok(match committed.changed {
-                true => Done { message, changed: true, warnings: Vec::new() },
-                false => Done {
-                    message: format!("the note of key {} is that already", record.name),
-                    changed: false,
-                    warnings: Vec::new(),
-                },
-            })
-        })
+        let record = self.required(key)?;
+        let change = Change::KeyNote { key: record.fingerprint(), note: note.clone() };
+        let done = self.commit(by, change, |met| {
+            let name = &met.unwrap_or(&record).name;
+            match note.as_str() {
+                "" => format!("took the note of key {name} away"),
+                text => format!("noted beside key {name}: {text}"),
+            }
+        })?;
+        Ok(done.or_else(|| format!("the note of key {} is that already", record.name)))
     }
 }

@@ -12,14 +12,15 @@ impl Admin {
     /// # Errors
     /// No such key, or the registry cannot write.
     pub fn key_remove(&self, by: &Operator, key: &KeyRef) -> Result<Done, Faults> {
-        self.alone(|| {
-            let record = self.required(key)?;
+        let record = self.required(key)?;
+        let done = self.commit(by, Change::KeyRemove { key: record.fingerprint() }, |met| {
+            let record = met.unwrap_or(&record);
             let mut message = format!("removed key {} ({})", record.name, record.fingerprint());
             if !record.grants.is_empty() {
                 message.push_str(&format!(", which could fetch {}", listed(&record.grants, NAMED)));
             }
-            self.commit(by, Change::KeyRemove { key: record.fingerprint() }, &message)?;
-            Ok(Done { message, changed: true, warnings: Vec::new() })
-        })
+            message
+        })?;
+        Ok(done)
     }
 }

@@ -12,19 +12,12 @@ impl Admin {
     /// # Errors
     /// No such key, the label is taken, or the registry cannot write.
     pub fn key_rename(&self, by: &Operator, key: &KeyRef, label: &Label) -> Result<Done, Faults> {
-        self.alone(|| {
-            let record = self.required(key)?;
-            let message = format!("renamed key {} to {}/{label}", record.name, record.account());
-            let change = Change::KeyRename { key: record.fingerprint(), label: label.clone() };
-            let committed = self.commit(by, change, &message)?;
-            Ok(match committed.changed {
-                true => Done { message, changed: true, warnings: Vec::new() },
-                false => Done {
-                    message: format!("key {} has that label already", record.name),
-                    changed: false,
-                    warnings: Vec::new(),
-                },
-            })
-        })
+        let record = self.required(key)?;
+        let change = Change::KeyRename { key: record.fingerprint(), label: label.clone() };
+        let done = self.commit(by, change, |met| {
+            let record = met.unwrap_or(&record);
+            format!("renamed key {} to {}/{label}", record.name, record.account())
+        })?;
+        Ok(done.or_else(|| format!("key {} has that label already", record.name)))
     }
 }

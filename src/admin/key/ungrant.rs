@@ -14,8 +14,11 @@ impl Admin {
     /// # Errors
     /// No such key, or the registry cannot write.
     pub fn key_ungrant(&self, by: &Operator, key: &KeyRef, grants: &[Grant]) -> Result<Done, Faults> {
-        self.alone(|| {
-            let record = self.required(key)?;
+        let record = self.required(key)?;
+        let change = Change::KeyUngrant { key: record.fingerprint(), grants: grants.to_vec() };
+        let mut warnings = Vec::new();
+        let done = self.commit(by, change, |met| {
+            let record = met.unwrap_or(&record);
             let (gone, absent): (Vec<_>, Vec<_>) =
                 grants.iter().cloned().partition(|grant| record.grants.contains(grant));
             let mut message = match gone.is_empty() {
@@ -27,11 +30,10 @@ impl Admin {
                 message = if message.is_empty() { not } else { format!("{message}; {not}") };
             }
             let left: Vec<_> = record.grants.iter().filter(|grant| !grants.contains(grant)).collect();
-            let warnings = grants.iter().filter_map(|grant| still_covered(grant, &left)).collect();
-            let change = Change::KeyUngrant { key: record.fingerprint(), grants: grants.to_vec() };
-            let committed = self.commit(by, change, &message)?;
-            Ok(Done { message, changed: committed.changed, warnings })
-        })
+            warnings.extend(grants.iter().filter_map(|grant| still_covered(grant, &left)));
+            message
+        })?;
+        Ok(done.warn(warnings))
     }
 }
 

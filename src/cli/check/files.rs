@@ -63,7 +63,8 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
     };
     for entry in entries.flatten() {
         let file = entry.path();
-        let private = entry.file_name().to_string_lossy().starts_with("ssh_host_") && file.extension().is_none();
+        let role = file.extension().is_none_or(|end| end == "next" || end == "retired");
+        let private = role && entry.file_name().to_string_lossy().starts_with("ssh_host_");
         match file.metadata() {
             Ok(meta) if private && meta.mode() & OTHERS != 0 => found.push(Finding::error(
                 subject,

@@ -3,7 +3,10 @@
 //! A new look at something is a function in [`LOOKS`].
 
 mod files;
+mod git;
+mod host_keys;
 mod registry;
+mod sandbox;
 
 use serde::Serialize;
 
@@ -55,8 +58,10 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::state_dir,
     files::store_root,
     files::host_keys,
+    host_keys::announced,
     files::audit_file,
     files::control_socket,
+    git::serves,
     registry::opens,
     registry::journal,
 ];

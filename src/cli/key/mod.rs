@@ -1,24 +1,37 @@
 //! `pullgate key …`
 
 mod add;
+mod expire;
 mod generate;
 mod grant;
 mod list;
 mod note;
 mod remove;
 mod rename;
+mod resume;
+mod rotate;
 mod secret;
 mod show;
+mod sources;
+mod suspend;
 mod ungrant;
 
 use clap::Subcommand;
 
 use super::Context;
 use super::io::Stop;
+pub(super) use list::Args as List;
 pub(super) use show::show;
+
+/// Below the help of the noun.
+const EXAMPLE: &str = "\
+Example:
+  pullgate key add acme ci-agent-7 --key ci.pub --grant acme/app --grant 'acme/lib-*' --expires 90d
+  pullgate key rotate acme/ci-agent-7 --key new.pub --overlap 7d";
 
 /// Deploy keys: what a machine may fetch, and never push
 #[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLE)]
 pub(super) enum Verb {
     Add(add::Args),
     Generate(generate::Args),
@@ -28,6 +41,11 @@ pub(super) enum Verb {
     Note(note::Args),
     Grant(grant::Args),
     Ungrant(ungrant::Args),
+    Expire(expire::Args),
+    Suspend(suspend::Args),
+    Resume(resume::Args),
+    Sources(sources::Args),
+    Rotate(rotate::Args),
     Remove(remove::Args),
 }
 
@@ -42,6 +60,11 @@ impl Verb {
             Self::Note(args) => args.run(context),
             Self::Grant(args) => args.run(context),
             Self::Ungrant(args) => args.run(context),
+            Self::Expire(args) => args.run(context),
+            Self::Suspend(args) => args.run(context),
+            Self::Resume(args) => args.run(context),
+            Self::Sources(args) => args.run(context),
+            Self::Rotate(args) => args.run(context),
             Self::Remove(args) => args.run(context),
         }
     }

@@ -53,6 +53,14 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     limits
 }
 
+/// Days, none to a year.
+pub(super) fn days(value: &toml::Value) -> Result<Duration, Vec<Wrong>> {
+    match value.as_integer().and_then(|days| u64::try_from(days).ok()) {
+        Some(days @ 0..=365) => Ok(Duration::from_secs(days * 24 * 3600)),
+        Some(_) | None => wrong(format!("is {value}"), "write whole days, from 0 (never) to 365"),
+    }
+}
+
 fn seconds(value: &toml::Value) -> Result<Duration, Vec<Wrong>> {
     let number = number(value, MOST_SECONDS, "write whole seconds, from 1 to 604800 (a week)")?;
     Ok(Duration::from_secs(number))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use toml::Value;
 use tracing::Level;
@@ -28,6 +29,39 @@ pub struct PublicAddress {
 impl Default for PublicAddress {
     fn default() -> Self {
         Self { host: "localhost".to_owned(), port: 2222 }
+    }
+}
+
+/// A text that is no host and port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("write HOST or HOST:PORT")]
+pub struct NotAnAddress;
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`.
+impl FromStr for PublicAddress {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, NotAnAddress> {
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => match rest.split_once(']') {
+                Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
+                Some(_) | None => return Err(NotAnAddress),
+            },
+            None => text.split_at(text.find(':').unwrap_or(text.len())),
+        };
+        let port = match port.strip_prefix(':') {
+            Some(digits) => digits.parse().ok().filter(|port| *port != 0),
+            None if port.is_empty() => Some(SSH_PORT),
+            None => None,
+        };
+        let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+        match port {
+            // It is pasted into shells and known_hosts files.
+            Some(port) if !host.is_empty() && !host.starts_with('-') && host.chars().all(letters) => {
+                Ok(Self { host: host.to_owned(), port })
+            }
+            Some(_) | None => Err(NotAnAddress),
+        }
     }
 }
 
@@ -90,27 +124,12 @@ pub(super) fn addresses(value: &Value) -> Parsed<Vec<SocketAddr>> {
 pub(super) fn public_address(value: &Value) -> Parsed<PublicAddress> {
     const REMEDY: &str = r#"write "host" or "host:port", as clients write it"#;
     let text = text(value, REMEDY)?;
-    let bad = || wrong(format!("'{text}' is not a host and a port"), REMEDY);
-    let (host, port) = match text.strip_prefix('[') {
-        Some(rest) => match rest.split_once(']') {
-            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
-            Some(_) | None => return bad(),
-        },
-        None => text.split_at(text.find(':').unwrap_or(text.len())),
-    };
-    let port = match port.strip_prefix(':') {
-        Some(digits) => digits.parse().ok().filter(|port| *port != 0),
-        None if port.is_empty() => Some(SSH_PORT),
-        None => None,
-    };
-    let letters = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
-    match port {
-        // It is pasted into shells and known_hosts files.
-        Some(port) if !host.is_empty() && !host.starts_with('-') && host.chars().all(letters) => {
-            Ok(PublicAddress { host: host.to_owned(), port })
-        }
-        Some(_) | None => bad(),
-    }
+    text.parse().or_else(|NotAnAddress| wrong(format!("'{text}' is not a host and a port"), REMEDY))
+}
+
+/// `true` or `false`.
+pub(super) fn yes_or_no(value: &Value) -> Parsed<bool> {
+    value.as_bool().map_or_else(|| wrong(format!("is of type {}", value.type_str()), "write true or false"), Ok)
 }
 
 /// Who may administer.

@@ -5,10 +5,13 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::explain::Explained;
 use crate::admin::fault::{Fault, Kind};
+use crate::admin::group::GroupView;
 use crate::admin::repo::RepoView;
 use crate::admin::view::{AccountView, KeyView, Page};
 use crate::admin::{Done, Faults};
+use crate::registry::record::Holder;
 
 /// The version of the protocol. It changes when a request or an answer changes its meaning.
 pub const VERSION: u32 = 1;
@@ -41,25 +44,133 @@ pub struct KeyAdd {
     pub note: Option<String>,
 }
 
+/// Which keys are asked for, as it was typed. What is left out does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyFilter {
+    /// Keys of machines or of people.
+    pub holder: Option<Holder>,
+    /// Not used for so long.
+    pub unused: Option<String>,
+    /// Ending within this time.
+    pub expiring: Option<String>,
+    /// Over already.
+    pub expired: bool,
+    /// Suspended.
+    pub suspended: bool,
+    /// Able to fetch this repository by their grants.
+    pub grants: Option<String>,
+}
+
 /// What can be asked for. A `key` is `account/label` or a fingerprint; `after` continues a listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 #[allow(missing_docs, reason = "each is a verb of the command, with its operands")]
 pub enum Request {
-    AccountAdd { account: String },
-    AccountList { after: Option<String> },
-    AccountRemove { account: String, with_keys: bool },
+    AccountAdd {
+        account: String,
+    },
+    AccountList {
+        after: Option<String>,
+    },
+    AccountRemove {
+        account: String,
+        with_keys: bool,
+    },
     KeyAdd(KeyAdd),
-    KeyList { account: Option<String>, after: Option<String> },
-    KeyShow { key: String },
-    KeyRename { key: String, label: String },
-    KeyNote { key: String, note: String },
-    KeyGrant { key: String, grants: Vec<String> },
-    KeyUngrant { key: String, grants: Vec<String> },
-    KeyRemove { key: String },
-    WhereIs { fingerprint: Option<String>, key: Option<String> },
-    RepoList { account: Option<String>, after: Option<String> },
-    RepoShow { repo: String },
+    AccountKeyAdd(KeyAdd),
+    KeyList {
+        account: Option<String>,
+        after: Option<String>,
+        #[serde(default)]
+        filter: KeyFilter,
+    },
+    KeyShow {
+        key: String,
+    },
+    KeyRename {
+        key: String,
+        label: String,
+    },
+    KeyNote {
+        key: String,
+        note: String,
+    },
+    KeyGrant {
+        key: String,
+        grants: Vec<String>,
+    },
+    KeyUngrant {
+        key: String,
+        grants: Vec<String>,
+    },
+    KeyExpire {
+        key: String,
+        expires: String,
+    },
+    KeySuspend {
+        key: String,
+        reason: Option<String>,
+    },
+    KeyResume {
+        key: String,
+    },
+    KeySources {
+        key: String,
+        sources: Vec<String>,
+    },
+    KeyRotate {
+        old: String,
+        key: String,
+        label: Option<String>,
+        overlap: Option<String>,
+        expires: Option<String>,
+    },
+    KeyRemove {
+        key: String,
+    },
+    GroupList {
+        account: Option<String>,
+        after: Option<String>,
+    },
+    GroupAdd {
+        group: String,
+        repos: Vec<String>,
+    },
+    GroupDrop {
+        group: String,
+        repos: Vec<String>,
+    },
+    GroupRemove {
+        group: String,
+        with_grants: bool,
+    },
+    Explain {
+        key: String,
+        repo: String,
+        from: Option<String>,
+    },
+    WhereIs {
+        fingerprint: Option<String>,
+        key: Option<String>,
+    },
+    RepoList {
+        account: Option<String>,
+        after: Option<String>,
+    },
+    RepoShow {
+        repo: String,
+    },
+    RepoPublish {
+        repo: String,
+    },
+    RepoUnpublish {
+        repo: String,
+    },
+    RepoRemove {
+        repo: String,
+        with_grants: bool,
+    },
 }
 
 /// What comes back when it was done.
@@ -78,6 +189,10 @@ pub enum Answer {
     Repos(Page<RepoView>),
     /// One repository.
     Repo(RepoView),
+    /// A page of groups.
+    Groups(Page<GroupView>),
+    /// Why a key may or may not fetch a repository.
+    Explained(Box<Explained>),
 }
 
 /// What comes back.
@@ -238,7 +353,7 @@ mod tests {
             for request in [
                 Request::KeyAdd(add),
                 Request::AccountRemove { account: name.clone(), with_keys: true },
-                Request::KeyList { account: Some(name.clone()), after: None },
+                Request::KeyList { account: Some(name.clone()), after: None, filter: KeyFilter::default() },
                 Request::WhereIs { fingerprint: None, key: Some(name) },
             ] {
                 let frame = encode(&request).unwrap();

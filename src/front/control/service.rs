@@ -1,25 +1,17 @@
 //! From what was typed to what `admin` does. All faults of a request are reported at once.
 
-use ipnet::IpNet;
-use jiff::Timestamp;
+mod parse;
 
-use super::protocol::{Answer, KeyAdd, Request};
+use super::protocol::{Answer, Request};
 use crate::admin::fault::{Fault, Kind};
-use crate::admin::key::NewKey;
+use crate::admin::key::NewRotation;
 use crate::admin::operator::Operator;
 use crate::admin::{Admin, Faults};
-use crate::model::expiry::Expiry;
-use crate::model::fingerprint::Fingerprint;
-use crate::model::grant::Grant;
-use crate::model::key_name::{KeyName, KeyRef};
-use crate::model::name::{AccountName, Label};
-use crate::model::public_key::PublicKey;
+use crate::model::key_name::KeyName;
+use crate::model::name::AccountName;
 use crate::model::repo_path::RepoPath;
-use crate::model::text::{Note, printable};
-use crate::registry::record::{MAX_GRANTS, MAX_SOURCES};
-
-/// The most of a text that a fault quotes, in characters.
-const QUOTED: usize = 80;
+use crate::model::text::Note;
+use parse::Parse;
 
 /// Does what is asked for. Blocks while the registry writes.
 ///
@@ -48,11 +40,78 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             parse.done()?;
             with(new, |new| admin.key_add(by, new).map(Answer::Done))
         }
-        Request::KeyList { account, after } => {
+        Request::AccountKeyAdd(add) => {
+            let new = parse.new_person(add);
+            parse.done()?;
+            with(new, |new| admin.account_key_add(by, new).map(Answer::Done))
+        }
+        Request::KeyList { account, after, filter } => {
             let account = parse.optional(account, |parse, text| parse.account(&text));
             let after = parse.optional(after, |parse, text| parse.cursor(&text, KeyName::parse));
+            let filter = parse.filter(filter);
             parse.done()?;
-            admin.key_list(by, account.as_ref(), after.as_ref()).map(Answer::Keys)
+            with(filter, |filter| admin.key_list(by, account.as_ref(), after.as_ref(), &filter).map(Answer::Keys))
+        }
+        Request::KeyExpire { key, expires } => {
+            let both = both(parse.key_ref(&key), parse.expiry(&expires));
+            parse.done()?;
+            with(both, |(key, expiry)| admin.key_expire(by, &key, expiry).map(Answer::Done))
+        }
+        Request::KeySuspend { key, reason } => {
+            let reason = reason.map_or(Some(Note::default()), |text| parse.note(&text));
+            let both = both(parse.key_ref(&key), reason);
+            parse.done()?;
+            with(both, |(key, reason)| admin.key_suspend(by, &key, &reason).map(Answer::Done))
+        }
+        Request::KeyResume { key } => {
+            let key = parse.key_ref(&key);
+            parse.done()?;
+            with(key, |key| admin.key_resume(by, &key).map(Answer::Done))
+        }
+        Request::KeySources { key, sources } => {
+            let both = both(parse.key_ref(&key), parse.sources(&sources));
+            parse.done()?;
+            with(both, |(key, sources)| admin.key_sources(by, &key, &sources).map(Answer::Done))
+        }
+        Request::KeyRotate { old, key, label, overlap, expires } => {
+            let old = parse.key_ref(&old);
+            let key = parse.public_key(&key);
+            let label = parse.optional(label, |parse, text| parse.label(&text));
+            let overlap = parse.optional(overlap, |parse, text| parse.span("overlap", &text));
+            let expiry = parse.optional(expires, |parse, text| parse.expiry(&text));
+            parse.done()?;
+            with(both(old, key), |(old, key)| {
+                admin.key_rotate(by, &old, NewRotation { key, label, overlap, expiry }).map(Answer::Done)
+            })
+        }
+        Request::GroupList { account, after } => {
+            let account = parse.optional(account, |parse, text| parse.account(&text));
+            let after = parse.optional(after, |parse, text| parse.group(&text));
+            parse.done()?;
+            admin.group_list(by, account.as_ref(), after.as_ref()).map(Answer::Groups)
+        }
+        Request::GroupAdd { group, repos } => {
+            let all = both(parse.group(&group), parse.repos(&repos));
+            parse.done()?;
+            with(all, |((account, group), repos)| admin.group_add(by, &account, &group, &repos).map(Answer::Done))
+        }
+        Request::GroupDrop { group, repos } => {
+            let all = both(parse.group(&group), parse.repos(&repos));
+            parse.done()?;
+            with(all, |((account, group), repos)| admin.group_drop(by, &account, &group, &repos).map(Answer::Done))
+        }
+        Request::GroupRemove { group, with_grants } => {
+            let group = parse.group(&group);
+            parse.done()?;
+            with(group, |(account, group)| admin.group_remove(by, &account, &group, with_grants).map(Answer::Done))
+        }
+        Request::Explain { key, repo, from } => {
+            let all = both(parse.key_ref(&key), parse.repo(&repo));
+            let from = parse.optional(from, |parse, text| parse.address(&text));
+            parse.done()?;
+            with(all, |(key, repo)| {
+                admin.explain(by, &key, &repo, from).map(|explained| Answer::Explained(Box::new(explained)))
+            })
         }
         Request::KeyShow { key } => {
             let key = parse.key_ref(&key);
@@ -96,9 +155,24 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             admin.repo_list(by, account.as_ref(), after.as_ref()).map(Answer::Repos)
         }
         Request::RepoShow { repo } => {
-            let repo = parse.checked("repo", &repo, RepoPath::parse(&repo), None);
+            let repo = parse.repo(&repo);
             parse.done()?;
             with(repo, |repo| admin.repo_show(by, &repo).map(Answer::Repo))
+        }
+        Request::RepoPublish { repo } => {
+            let repo = parse.repo(&repo);
+            parse.done()?;
+            with(repo, |repo| admin.repo_publish(by, &repo).map(Answer::Done))
+        }
+        Request::RepoUnpublish { repo } => {
+            let repo = parse.repo(&repo);
+            parse.done()?;
+            with(repo, |repo| admin.repo_unpublish(by, &repo).map(Answer::Done))
+        }
+        Request::RepoRemove { repo, with_grants } => {
+            let repo = parse.repo(&repo);
+            parse.done()?;
+            with(repo, |repo| admin.repo_remove(by, &repo, with_grants).map(Answer::Done))
         }
     }
 }
@@ -110,136 +184,6 @@ fn with<T>(parsed: Option<T>, verb: impl FnOnce(T) -> Result<Answer, Faults>) ->
 
 fn both<A, B>(a: Option<A>, b: Option<B>) -> Option<(A, B)> {
     a.zip(b)
-}
-
-/// Collects faults while fields are parsed; a field with a fault is `None`.
-#[derive(Default)]
-struct Parse {
-    faults: Vec<Fault>,
-}
-
-impl Parse {
-    fn done(self) -> Result<(), Faults> {
-        Faults::check(self.faults)
-    }
-
-    fn fault(&mut self, field: &str, fact: &str, hint: Option<&str>) {
-        let fault = Fault::new(Kind::Invalid, fact).field(field);
-        self.faults.push(match hint {
-            Some(hint) => fault.hint(hint),
-            None => fault,
-        });
-    }
-
-    fn checked<T>(
-        &mut self,
-        field: &str,
-        text: &str,
-        result: Result<T, impl std::fmt::Display>,
-        hint: Option<&str>,
-    ) -> Option<T> {
-        result.map_err(|error| self.fault(field, &format!("'{}': {error}", printable(text, QUOTED)), hint)).ok()
-    }
-
-    fn optional<T>(&mut self, text: Option<String>, parse: impl FnOnce(&mut Self, String) -> Option<T>) -> Option<T> {
-        text.and_then(|text| parse(self, text))
-    }
-
-    /// Where a listing goes on. Came from us, so the general word is enough.
-    fn cursor<T, E: std::fmt::Display>(&mut self, text: &str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        self.checked("after", text, parse(text), Some("start the listing again"))
-    }
-
-    fn account(&mut self, text: &str) -> Option<AccountName> {
-        self.checked("account", text, AccountName::parse(text), None)
-    }
-
-    fn label(&mut self, text: &str) -> Option<Label> {
-        self.checked("label", text, Label::parse(text), None)
-    }
-
-    fn key_ref(&mut self, text: &str) -> Option<KeyRef> {
-        self.checked("key", text, KeyRef::parse(text), Some("`pullgate key list` lists all keys"))
-    }
-
-    fn note(&mut self, text: &str) -> Option<Note> {
-        self.checked("note", text, Note::parse(text), None)
-    }
-
-    /// The text of a public key is not quoted: it may be a private one.
-    fn public_key(&mut self, text: &str) -> Option<PublicKey> {
-        PublicKey::parse(text).map_err(|error| self.fault("key", &error.to_string(), None)).ok()
-    }
-
-    fn grants(&mut self, texts: &[String], some: bool) -> Option<Vec<Grant>> {
-        if some && texts.is_empty() {
-            self.fault("grant", "nothing is named", Some("name repositories or patterns, such as acme/app or acme/*"));
-        }
-        self.list("grant", texts, MAX_GRANTS, |text| Grant::parse(text).map_err(|error| error.to_string()))
-    }
-
-    fn sources(&mut self, texts: &[String]) -> Option<Vec<IpNet>> {
-        self.list("from", texts, MAX_SOURCES, network)
-    }
-
-    fn list<T>(
-        &mut self,
-        field: &str,
-        texts: &[String],
-        most: usize,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Option<Vec<T>> {
-        if texts.len() > most {
-            self.fault(field, &format!("{} are given, and {most} are possible", texts.len()), None);
-            return None;
-        }
-        let parsed: Vec<Option<T>> = texts.iter().map(|text| self.checked(field, text, parse(text), None)).collect();
-        parsed.into_iter().collect()
-    }
-
-    fn new_key(&mut self, add: KeyAdd) -> Option<NewKey> {
-        let account = self.account(&add.account);
-        let label = self.label(&add.label);
-        let key = self.public_key(&add.key);
-        let grants = self.grants(&add.grants, false);
-        let expiry = match &add.expires {
-            None => Some(Expiry::Never),
-            Some(text) => self.checked("expires", text, Expiry::parse(text, Timestamp::now()), None),
-        };
-        let sources = self.sources(&add.sources);
-        let note = match &add.note {
-            None => Some(Note::default()),
-            Some(text) => self.note(text),
-        };
-        Some(NewKey {
-            key: key?,
-            name: KeyName { account: account?, label: label? },
-            note: note?,
-            expiry: expiry?,
-            sources: sources?,
-            grants: grants?,
-        })
-    }
-
-    fn fingerprint(&mut self, fingerprint: Option<String>, key: Option<String>) -> Option<Fingerprint> {
-        match (fingerprint, key) {
-            (Some(text), None) => self.checked("fingerprint", &text, Fingerprint::parse(&text), None),
-            (None, Some(text)) => self.public_key(&text).map(|key| key.fingerprint()),
-            (None, None) | (Some(_), Some(_)) => {
-                self.fault("fingerprint", "either a fingerprint or a public key is needed", None);
-                None
-            }
-        }
-    }
-}
-
-/// A network in CIDR notation, or one address. Bits behind the prefix are refused: `10.1.2.3/8` is rarely what was meant.
-fn network(text: &str) -> Result<IpNet, String> {
-    if let Ok(address) = text.parse::<std::net::IpAddr>() {
-        return Ok(IpNet::from(address));
-    }
-    let net: IpNet = text.parse().map_err(|_| "a network looks like 10.0.0.0/8 or 2001:db8::/32".to_owned())?;
-    if net.trunc() == net { Ok(net) } else { Err(format!("did you mean {}?", net.trunc())) }
 }
 
 #[cfg(test)]

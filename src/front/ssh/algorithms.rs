@@ -36,9 +36,12 @@ const CIPHERS: &[cipher::Name] = &[
     cipher::AES_256_CTR,
 ];
 
+/// The methods that go with the ECDSA host key.
+const NIST: &[kex::Name] = &[kex::ECDH_SHA2_NISTP256, kex::ECDH_SHA2_NISTP384, kex::ECDH_SHA2_NISTP521];
+
 const MACS: &[mac::Name] = &[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256, mac::HMAC_SHA512];
 
-/// For host keys and for users' keys alike. No `ssh-rsa`: that would be SHA-1.
+/// For host keys and for users' keys alike. `ssh-rsa`, which is SHA-1, see [`keys`].
 const KEYS: &[Algorithm] = &[
     Algorithm::Ed25519,
     Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
@@ -53,7 +56,22 @@ const KEYS: &[Algorithm] = &[
 /// Compression is the client's wish to make us work before it is known (RUSTSEC-2026-0493); packs are compressed anyway.
 const COMPRESSION: &[compression::Name] = &[compression::NONE];
 
-pub(super) fn config(keys: Vec<PrivateKey>, settings: &Settings) -> Config {
+/// What we say that we take. Without an RSA host key this list only tells clients which signatures to make (RFC 8308), and
+/// `ssh-rsa` is its last entry: a client that can do nothing better then signs with it, is told what is wrong, and fetches
+/// nothing; without the entry OpenSSH would give up with "no mutual signature algorithm". With an RSA host key the library
+/// would sign with SHA-1 itself, so there the entry is missing.
+fn keys(host_keys: &[PrivateKey]) -> Vec<Algorithm> {
+    let mut keys = KEYS.to_vec();
+    if !host_keys.iter().any(|key| key.algorithm().is_rsa()) {
+        keys.push(Algorithm::Rsa { hash: None });
+    }
+    keys
+}
+
+pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config {
+    let nist = host_keys.iter().any(|key| key.algorithm().is_ecdsa());
+    let kex = KEX.iter().filter(|name| nist || !NIST.contains(name)).copied().collect();
+    let accepted = keys(&host_keys);
     Config {
         server_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-pullgate_", env!("CARGO_PKG_VERSION")))),
         methods: MethodSet::from([MethodKind::PublicKey].as_slice()),
@@ -61,7 +79,7 @@ pub(super) fn config(keys: Vec<PrivateKey>, settings: &Settings) -> Config {
         // bounded by their number on a connection, and by the connections.
         auth_rejection_time: Duration::ZERO,
         auth_rejection_time_initial: Some(Duration::ZERO),
-        keys,
+        keys: host_keys,
         certificates: Vec::new(),
         // RFC 4253 §9 advises a gigabyte or an hour.
         limits: Limits {
@@ -76,8 +94,8 @@ pub(super) fn config(keys: Vec<PrivateKey>, settings: &Settings) -> Config {
         channel_buffer_size: 16,
         event_buffer_size: 4,
         preferred: Preferred {
-            kex: Cow::Borrowed(KEX),
-            key: Cow::Borrowed(KEYS),
+            kex: Cow::Owned(kex),
+            key: Cow::Owned(accepted),
             host_key_certificates: Cow::Borrowed(&[]),
             cipher: Cow::Borrowed(CIPHERS),
             mac: Cow::Borrowed(MACS),

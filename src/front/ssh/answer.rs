@@ -71,6 +71,12 @@ async fn answer(
     };
     match decision {
         Ok(fetch) => {
+            if let Who::Principal(principal) = who
+                && let Some(warning) = door.gate.ends_soon(principal, door.settings.expiry_warning)
+            {
+                // On standard error, which git leaves alone and a build log shows.
+                out.say(&warning).await?;
+            }
             let (finished, out) = door.git.run(fetch, inbound, out).await;
             out.finish(finished.status).await
         }

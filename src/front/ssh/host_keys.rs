@@ -1,5 +1,7 @@
 //! The gateway's own keys: made at the first start, read at every start, refused when others can read them.
 
+pub mod rotation;
+
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
 use getrandom::rand_core::UnwrapErr;
-use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData};
+use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData, RsaKeypair};
 use russh::keys::ssh_key::{self, LineEnding};
 use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
@@ -18,6 +20,35 @@ const STANDARD: [(&str, Algorithm); 2] = [
     ("ssh_host_ed25519_key", Algorithm::Ed25519),
     ("ssh_host_ecdsa_key", Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }),
 ];
+
+/// For clients that take nothing else; made when it is asked for. 3072 bits are what NIST SP 800-57 advises beyond 2030.
+const RSA: (&str, usize) = ("ssh_host_rsa_key", 3072);
+
+/// Which kinds of key the gateway shows itself with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kinds {
+    /// An RSA key too. Off by default: the library's RSA has a timing weakness when it signs (RUSTSEC-2023-0071).
+    pub rsa: bool,
+    /// The ECDSA key, and key exchange over the same curves. JGit with JSch cannot do without; auditors frown at them.
+    pub nist_curves: bool,
+}
+
+impl Default for Kinds {
+    fn default() -> Self {
+        Self { rsa: false, nist_curves: true }
+    }
+}
+
+impl Kinds {
+    /// Whether a key of this kind is shown to clients.
+    #[must_use]
+    pub fn has(self, algorithm: &Algorithm) -> bool {
+        if matches!(algorithm, Algorithm::Rsa { .. }) {
+            return self.rsa;
+        }
+        self.nist_curves || !matches!(algorithm, Algorithm::Ecdsa { .. })
+    }
+}
 
 /// The longest key file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
@@ -42,40 +73,53 @@ pub enum HostKeyError {
     None(PathBuf),
 }
 
-/// Reads every `ssh_host_*_key` in the folder, after making the standard ones that are missing.
+/// Reads every `ssh_host_*_key` in the folder that is of these kinds, after making the standard ones that are missing.
 ///
 /// # Errors
 /// [`HostKeyError`]
-pub fn load_or_make(folder: &Path) -> Result<Vec<PrivateKey>, HostKeyError> {
-    for (name, algorithm) in STANDARD {
+pub fn load_or_make(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
+    for (name, algorithm) in standard(kinds) {
         make_missing(&folder.join(name), &algorithm)?;
     }
-    load(folder)
+    load(folder, kinds)
 }
 
-/// The public halves of the keys that are there; makes none.
+/// The public halves of the keys that are there and shown to clients; makes none.
 ///
 /// # Errors
 /// [`HostKeyError`]
-pub fn public_keys(folder: &Path) -> Result<Vec<PublicKey>, HostKeyError> {
-    Ok(load(folder)?.iter().map(|key| key.public_key().clone()).collect())
+pub fn public_keys(folder: &Path, kinds: Kinds) -> Result<Vec<PublicKey>, HostKeyError> {
+    Ok(load(folder, kinds)?.iter().map(|key| key.public_key().clone()).collect())
 }
 
-fn load(folder: &Path) -> Result<Vec<PrivateKey>, HostKeyError> {
+/// The files that a gateway with these kinds has, in the order in which their keys are offered.
+fn standard(kinds: Kinds) -> Vec<(&'static str, Algorithm)> {
+    let rsa = (RSA.0, Algorithm::Rsa { hash: None });
+    STANDARD.into_iter().chain([rsa]).filter(|(_, algorithm)| kinds.has(algorithm)).collect()
+}
+
+fn load(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
+    let names = names(folder, "_key")?;
+    let mut keys = names.iter().map(|name| read(&folder.join(name))).collect::<Result<Vec<_>, _>>()?;
+    keys.retain(|key| kinds.has(&key.algorithm()));
+    if keys.is_empty() { Err(HostKeyError::None(folder.to_owned())) } else { Ok(keys) }
+}
+
+/// The files `ssh_host_…` in the folder that end so: the standard ones first, in their order; the others by name.
+fn names(folder: &Path, end: &str) -> Result<Vec<String>, HostKeyError> {
     let io = |error| HostKeyError::Io(folder.to_owned(), error);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(io)? {
         if let Ok(name) = entry.map_err(io)?.file_name().into_string()
             && name.starts_with("ssh_host_")
-            && name.ends_with("_key")
+            && name.ends_with(end)
         {
             names.push(name);
         }
     }
-    // The standard ones first, in their order; the others by name.
-    names.sort_by_key(|name| (STANDARD.iter().position(|(n, _)| n == name).unwrap_or(STANDARD.len()), name.clone()));
-    let keys = names.iter().map(|name| read(&folder.join(name))).collect::<Result<Vec<_>, _>>()?;
-    if keys.is_empty() { Err(HostKeyError::None(folder.to_owned())) } else { Ok(keys) }
+    let rank = |name: &String| STANDARD.iter().position(|(standard, _)| name.starts_with(standard));
+    names.sort_by_key(|name| (rank(name).unwrap_or(STANDARD.len()), name.clone()));
+    Ok(names)
 }
 
 fn read(path: &Path) -> Result<PrivateKey, HostKeyError> {
@@ -126,6 +170,10 @@ fn generate(algorithm: &Algorithm) -> Result<PrivateKey, HostKeyError> {
         let pair = Ed25519Keypair::from(SigningKey::from_bytes(&seed));
         return PrivateKey::new(KeypairData::Ed25519(pair), "pullgate host key").map_err(refused);
     }
+    if matches!(algorithm, Algorithm::Rsa { .. }) {
+        let pair = RsaKeypair::random(&mut UnwrapErr(getrandom::SysRng), RSA.1).map_err(refused)?;
+        return PrivateKey::new(KeypairData::from(pair), "pullgate host key").map_err(refused);
+    }
     // The system just gave randomness, so that the infallible wrapper will not have to panic.
     PrivateKey::random(&mut UnwrapErr(getrandom::SysRng), algorithm.clone()).map_err(refused)
 }
@@ -138,12 +186,13 @@ mod tests {
     #[test]
     fn keys_are_made_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(matches!(public_keys(dir.path()), Err(HostKeyError::None(_))));
-        let first = load_or_make(dir.path()).unwrap();
+        assert!(matches!(public_keys(dir.path(), Kinds::default()), Err(HostKeyError::None(_))));
+        let first = load_or_make(dir.path(), Kinds::default()).unwrap();
         let kinds: Vec<_> = first.iter().map(|key| key.algorithm().to_string()).collect();
         assert_eq!(kinds, ["ssh-ed25519", "ecdsa-sha2-nistp256"]);
-        let again: Vec<_> = load_or_make(dir.path()).unwrap().iter().map(|key| key.public_key().clone()).collect();
-        assert_eq!(again, public_keys(dir.path()).unwrap());
+        let again: Vec<_> =
+            load_or_make(dir.path(), Kinds::default()).unwrap().iter().map(|key| key.public_key().clone()).collect();
+        assert_eq!(again, public_keys(dir.path(), Kinds::default()).unwrap());
         assert_eq!(again[0], *first[0].public_key());
         let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
@@ -154,21 +203,34 @@ mod tests {
     }
 
     #[test]
+    fn kinds_are_chosen() {
+        let dir = tempfile::tempdir().unwrap();
+        let kinds = |kinds| -> Vec<_> {
+            load_or_make(dir.path(), kinds).unwrap().iter().map(|key| key.algorithm().to_string()).collect()
+        };
+        let all = Kinds { rsa: true, nist_curves: true };
+        assert_eq!(kinds(all), ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"]);
+        // They stay in the folder and are left aside.
+        assert_eq!(kinds(Kinds::default()), ["ssh-ed25519", "ecdsa-sha2-nistp256"]);
+        assert_eq!(kinds(Kinds { rsa: false, nist_curves: false }), ["ssh-ed25519"]);
+    }
+
+    #[test]
     fn a_key_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        load_or_make(dir.path()).unwrap();
+        load_or_make(dir.path(), Kinds::default()).unwrap();
         let path = dir.path().join("ssh_host_ed25519_key");
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            assert!(matches!(load_or_make(dir.path()), Err(HostKeyError::Open(_, m)) if m == mode));
+            assert!(matches!(load_or_make(dir.path(), Kinds::default()), Err(HostKeyError::Open(_, m)) if m == mode));
         }
     }
 
     #[test]
     fn what_is_no_key_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        load_or_make(dir.path()).unwrap();
+        load_or_make(dir.path(), Kinds::default()).unwrap();
         std::fs::write(dir.path().join("ssh_host_ed25519_key"), "not a key\n").unwrap();
-        assert!(matches!(load_or_make(dir.path()), Err(HostKeyError::NotAKey(..))));
+        assert!(matches!(load_or_make(dir.path(), Kinds::default()), Err(HostKeyError::NotAKey(..))));
     }
 }

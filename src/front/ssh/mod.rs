@@ -39,6 +39,8 @@ pub struct Settings {
     pub key_probes: usize,
     /// What a client may send on one channel.
     pub inbound: Budget,
+    /// How long before its end a key is warned of it, in every build log. Zero: never.
+    pub expiry_warning: Duration,
 }
 
 impl Default for Settings {
@@ -54,6 +56,7 @@ impl Default for Settings {
             // An agent may hold many keys, and the right one may be the last.
             key_probes: 32,
             inbound: Budget::default(),
+            expiry_warning: Duration::from_secs(14 * 24 * 3600),
         }
     }
 }

@@ -179,7 +179,7 @@ pub(super) fn write(path: &Path, state: &State, end: &End) -> io::Result<(File, 
     };
     let mut digester = Digester::default();
     let mut lines = Vec::with_capacity(FRAME * 2);
-    for piece in snapshot::pieces(state) {
+    for piece in snapshot::pieces(state).map_err(|error| other(&error))? {
         let piece: Piece = piece.map_err(|error| other(&error))?;
         let line = serde_json::to_vec(&piece)?;
         digester.line(&line);

@@ -174,8 +174,8 @@ fn read_header<R: Read>(source: &mut R, length: u64) -> Result<(u32, Start), Fau
     source.read_exact(&mut bytes)?;
     match frame::read_header(&bytes) {
         Header::Version(found, _) if found > frame::VERSION => Err(Fault::Newer(found)),
-        Header::Version(0, _) | Header::Damaged => Err(damaged()),
-        Header::Version(version, start) => Ok((version, start)),
+        Header::Version(version @ frame::OLDEST..=frame::VERSION, start) => Ok((version, start)),
+        Header::Version(_, _) | Header::Damaged => Err(damaged()),
     }
 }
 

@@ -3,7 +3,9 @@
 mod compaction;
 mod damage;
 mod frames;
+mod life;
 mod model;
+mod places;
 mod process;
 mod rules;
 mod together;

@@ -2,9 +2,11 @@ use std::os::unix::net::UnixStream;
 
 use proptest::prelude::*;
 
+use super::parse::network;
 use super::*;
 use crate::admin::operator::Operators;
 use crate::audit::Audit;
+use crate::front::control::protocol::KeyAdd;
 use crate::registry;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";

@@ -1,0 +1,42 @@
+//! Which host keys clients are told of, and which no more.
+
+use russh::keys::{HashAlg, PublicKey};
+
+use super::Finding;
+use crate::daemon::config::Config;
+use crate::front::ssh::host_keys::{Kinds, public_keys, rotation};
+
+/// Keys that are no longer announced: whoever knows this gateway by them alone turns away from it.
+pub(super) fn announced(config: &Config) -> Vec<Finding> {
+    let subject = "ssh.host_keys";
+    let (folder, kinds) = (&config.ssh.host_keys, config.ssh.host_key_kinds);
+    if !folder.exists() {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    // What cannot be read is the business of the look at the files.
+    for key in rotation::next_keys(folder, kinds).unwrap_or_default() {
+        found.push(Finding::ok(subject, format!("{} is announced, and not used yet", named(&key))));
+    }
+    for key in rotation::retired_keys(folder).unwrap_or_default() {
+        found.push(Finding::warning(
+            subject,
+            format!("{} is no longer announced: clients that know only it refuse this gateway", named(&key)),
+            format!("when they all have the lines of `pullgate known-hosts`, remove its file in {}", folder.display()),
+        ));
+    }
+    let all = public_keys(folder, Kinds { rsa: true, nist_curves: true }).unwrap_or_default();
+    for key in all.iter().filter(|key| !kinds.has(&key.algorithm())) {
+        let option = if key.algorithm().is_rsa() { "rsa_host_key" } else { "nist_curves" };
+        found.push(Finding::warning(
+            subject,
+            format!("{} is no longer announced: {option} is false", named(key)),
+            format!("remove its file in {}, or write {option} = true under [ssh]", folder.display()),
+        ));
+    }
+    found
+}
+
+fn named(key: &PublicKey) -> String {
+    format!("the key {} ({})", key.fingerprint(HashAlg::Sha256), key.algorithm())
+}

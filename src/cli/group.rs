@@ -1,0 +1,89 @@
+//! `pullgate group …`
+
+use clap::Subcommand;
+
+use super::Context;
+use super::io::Stop;
+use super::session::unexpected;
+use super::table::{grants, table};
+use crate::front::control::protocol::{Answer, Request};
+
+/// Below the help of the noun.
+const EXAMPLE: &str = "\
+Example:
+  pullgate group add acme/@backend acme/api acme/worker
+  pullgate key grant acme/ci-agent-7 acme/@backend";
+
+/// Groups: named sets of repositories of one account, to be granted together
+#[derive(Debug, Subcommand)]
+#[command(after_help = EXAMPLE)]
+pub(super) enum Verb {
+    /// List the groups of an account, or all groups
+    List {
+        /// The account; all of them when it is left out
+        account: Option<String>,
+        /// Write JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put repositories into a group, which is made when it is not there
+    Add {
+        /// account/@name
+        group: String,
+        /// Repositories of the account
+        #[arg(value_name = "REPO")]
+        repos: Vec<String>,
+    },
+    /// Take repositories out of a group; or remove it, when none is named
+    Remove {
+        /// account/@name
+        group: String,
+        /// The repositories to take out; without any, the group goes, and the grants of it
+        #[arg(value_name = "REPO")]
+        repos: Vec<String>,
+        /// Take the grants of keys away without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl Verb {
+    pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        match self {
+            Self::List { account, json } => list(account, json, context),
+            Self::Add { group, repos } => {
+                let done = context.session()?.change(Request::GroupAdd { group, repos })?;
+                context.io.done(&done)
+            }
+            Self::Remove { group, repos, yes } if repos.is_empty() => {
+                context.agreed(yes, "Remove the group?", |with_grants| Request::GroupRemove {
+                    group: group.clone(),
+                    with_grants,
+                })
+            }
+            Self::Remove { group, repos, yes: _ } => {
+                let done = context.session()?.change(Request::GroupDrop { group, repos })?;
+                context.io.done(&done)
+            }
+        }
+    }
+}
+
+fn list(account: Option<String>, json: bool, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+    let groups = context.session()?.all(
+        |after| Request::GroupList { account: account.clone(), after },
+        |answer| {
+            let Answer::Groups(page) = answer else { return Err(unexpected(&answer)) };
+            Ok(page)
+        },
+    )?;
+    if json {
+        return context.io.json(&groups);
+    }
+    if groups.is_empty() {
+        return context.io.tell("there are no groups; `pullgate group add ACCOUNT/@NAME REPO` makes one");
+    }
+    let rows: Vec<_> =
+        groups.into_iter().map(|group| [group.name, group.keys.to_string(), grants(&group.repositories)]).collect();
+    table(["GROUP", "KEYS", "REPOSITORIES"], &rows).into_iter().try_for_each(|line| context.io.say(line))
+}

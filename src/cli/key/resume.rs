@@ -1,0 +1,19 @@
+//! `pullgate key resume`
+
+use crate::cli::Context;
+use crate::cli::io::Stop;
+use crate::front::control::protocol::Request;
+
+/// Bring a suspended key back into use
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// account/label, or a fingerprint
+    key: String,
+}
+
+impl Args {
+    pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let done = context.session()?.change(Request::KeyResume { key: self.key })?;
+        context.io.done(&done)
+    }
+}

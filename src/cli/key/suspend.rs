@@ -1,0 +1,22 @@
+//! `pullgate key suspend`
+
+use crate::cli::Context;
+use crate::cli::io::Stop;
+use crate::front::control::protocol::Request;
+
+/// Take a key out of use until it is resumed, open connections included
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// account/label, or a fingerprint
+    key: String,
+    /// Why, for those who look at it later
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl Args {
+    pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let done = context.session()?.change(Request::KeySuspend { key: self.key, reason: self.reason })?;
+        context.io.done(&done)
+    }
+}

@@ -1,0 +1,125 @@
+//! What happens to a key between its first and its last day: every verb, its empty and its wrong cases.
+
+use std::process::Command;
+
+use crate::support::{KEY_A, Site};
+
+fn told(site: &Site, runs: &[&[&str]]) -> String {
+    runs.iter().map(|args| format!("$ pullgate {}\n{}\n", args.join(" "), site.run(args))).collect()
+}
+
+#[test]
+fn expiry_suspension_and_networks_are_set_changed_and_removed() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub", "--grant", "acme/app"]);
+    let story = told(
+        &site,
+        &[
+            &["key", "expire", "acme/ci", "2099-03-01"],
+            &["key", "expire", "acme/ci", "2099-03-01"],
+            &["key", "list", "--expiring", "36500d"],
+            &["key", "expire", "acme/ci", "never"],
+            &["key", "expire", "acme/ci", "2020-01-01"],
+            &["key", "expire", "acme/ci", "tomorrow"],
+            &["key", "expire", "acme/none", "90d"],
+            &["key", "suspend", "acme/ci", "--reason", "seen in a public log"],
+            &["key", "suspend", "acme/ci"],
+            &["key", "list", "--suspended"],
+            &["key", "show", "acme/ci"],
+            &["key", "resume", "acme/ci"],
+            &["key", "resume", "acme/ci"],
+            &["key", "suspend", "acme/none"],
+            &["key", "sources", "acme/ci", "10.0.0.0/8", "2001:db8::/32", "192.0.2.7"],
+            &["key", "sources", "acme/ci", "10.0.0.0/8", "2001:db8::/32", "192.0.2.7"],
+            &["key", "sources", "acme/ci", "10.1.2.3/8"],
+            &["key", "sources", "acme/ci"],
+            &["key", "sources", "acme/ci", "--anywhere"],
+            &["key", "list", "--expired"],
+            &["key", "list", "--unused", "1d"],
+            &["key", "list", "--unused", "0d", "--account", "acme"],
+            &["key", "list", "--unused", "soon"],
+        ],
+    );
+    site.snapshot("life_expire_suspend_sources", &story);
+}
+
+#[test]
+fn a_rotation_is_told_from_both_ends() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub", "--grant", "acme/app", "--note", "agent 7"]);
+    let story = told(
+        &site,
+        &[
+            &["key", "rotate", "acme/ci", "--key", "b.pub", "--overlap", "12h"],
+            &["key", "rotate", "acme/ci", "--key", "b.pub", "--overlap", "12h"],
+            &["key", "show", "acme/ci"],
+            &["key", "show", "acme/ci-2"],
+            &["key", "show", "acme/ci-2", "--json"],
+            &["key", "rotate", "acme/ci", "--key", "a.pub"],
+            &["key", "rotate", "acme/ci-2", "--key", "a.pub"],
+            &["key", "rotate", "acme/none", "--key", "a.pub"],
+            &["key", "rotate", "acme/ci-2", "--key", "a.pub", "--overlap", "later"],
+            &["key", "expire", "acme/ci", "90d"],
+            &["key", "remove", "acme/ci"],
+            &["key", "show", "acme/ci"],
+            &["whereis", "a.pub"],
+        ],
+    );
+    site.snapshot("life_rotate", &story);
+}
+
+#[test]
+fn a_person_has_an_account_key() {
+    let site = Site::with_acme();
+    let story = told(
+        &site,
+        &[
+            &["account-key", "list"],
+            &["account-key", "list", "--json"],
+            &["account-key", "add", "acme", "jo", "--key", "a.pub"],
+            &["account-key", "add", "acme", "jo", "--key", "a.pub"],
+            &["account-key", "list"],
+            &["key", "list"],
+            &["key", "show", "acme/jo"],
+            &["key", "add", "acme", "ci", "--key", "a.pub"],
+            &["key", "grant", "acme/jo", "acme/app"],
+            &["key", "add", "acme", "ci", "--key", "b.pub"],
+            &["account-key", "add", "acme", "mo", "--key", "b.pub"],
+            &["account-key", "remove", "acme/jo"],
+            &["account-key", "remove", "acme/jo"],
+        ],
+    );
+    site.snapshot("account_keys", &story);
+}
+
+/// The same public key as a deploy key and as an account key, in different accounts, by many processes at once: one holder.
+#[test]
+fn many_processes_register_one_key_and_one_of_them_holds_it() {
+    const PROCESSES: usize = 16;
+    let site = Site::with_acme();
+    (0..PROCESSES).for_each(|n| drop(site.ok(&["account", "add", &format!("n{n}")])));
+    for _ in 0..rounds() {
+        let children: Vec<_> = (0..PROCESSES)
+            .map(|n| {
+                let noun = if n % 2 == 0 { "key" } else { "account-key" };
+                let account = format!("n{n}");
+                let mut command: Command = site.command(&[noun, "add", &account, "x", "--key", "a.pub"]);
+                command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+            })
+            .collect();
+        let codes: Vec<i32> = children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
+        assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
+        assert_eq!(codes.iter().filter(|code| **code == 4).count(), PROCESSES - 1, "{codes:?}");
+        let listed =
+            site.ok(&["key", "list"]).out.lines().count() + site.ok(&["account-key", "list"]).out.lines().count();
+        assert_eq!(listed, 2, "one heading and one key");
+        let holder = site.run_with(&["whereis", "-", "--json"], KEY_A);
+        let holder: serde_json::Value = serde_json::from_str(&holder.out).unwrap();
+        site.ok(&["key", "remove", holder["name"].as_str().unwrap()]);
+    }
+}
+
+/// Few, unless somebody wants to see more: PULLGATE_ROUNDS.
+fn rounds() -> usize {
+    std::env::var("PULLGATE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
+}

@@ -1,0 +1,114 @@
+//! A wire between client and gateway that listens in on the part that is not encrypted: who the client says it is, and
+//! what the two agree on (RFC 4253 §7.1: the first of the client's names that the server has too).
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What is kept of each direction: the identification and the first packet.
+const KEPT: usize = 16 * 1024;
+
+/// What a connection began with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Agreed {
+    /// The client's identification, without `SSH-2.0-`.
+    pub(crate) client: String,
+    pub(crate) key_exchange: String,
+    pub(crate) host_key: String,
+    pub(crate) cipher: String,
+}
+
+type Heard = Arc<Mutex<Vec<u8>>>;
+
+/// The wire.
+pub(crate) struct Wire {
+    port: u16,
+    to: Arc<AtomicU16>,
+    heard: Arc<Mutex<Vec<(Heard, Heard)>>>,
+}
+
+impl Wire {
+    /// A wire with its own port, which leads nowhere until [`Wire::lead_to`].
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (to, heard) = (Arc::new(AtomicU16::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let wire = Self { port, to: Arc::clone(&to), heard: Arc::clone(&heard) };
+        std::thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to.load(Ordering::Acquire))) else { continue };
+                let (from_client, from_server) = (Heard::default(), Heard::default());
+                heard.lock().unwrap().push((Arc::clone(&from_client), Arc::clone(&from_server)));
+                carry(client.try_clone().unwrap(), server.try_clone().unwrap(), from_client);
+                carry(server, client, from_server);
+            }
+        });
+        wire
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn lead_to(&self, port: u16) {
+        self.to.store(port, Ordering::Release);
+    }
+
+    /// What each connection so far agreed on, as far as it came to that.
+    pub(crate) fn agreed(&self) -> Vec<Agreed> {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().filter_map(|(client, server)| agreed(&client.lock().unwrap(), &server.lock().unwrap())).collect()
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, heard: Heard) {
+    for socket in [&from, &to] {
+        socket.set_nodelay(true).unwrap();
+    }
+    std::thread::spawn(move || {
+        let mut piece = [0u8; 32 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut piece) {
+            let mut heard = heard.lock().unwrap();
+            let room = KEPT.saturating_sub(heard.len()).min(read);
+            heard.extend_from_slice(&piece[..room]);
+            drop(heard);
+            if to.write_all(&piece[..read]).is_err() {
+                break;
+            }
+        }
+        // One of them may be gone already.
+        to.shutdown(Shutdown::Write).ok();
+    });
+}
+
+fn agreed(client: &[u8], server: &[u8]) -> Option<Agreed> {
+    let (ident, wants) = opening(client)?;
+    let (_, has) = opening(server)?;
+    let first = |list: usize| {
+        let has: Vec<&str> = has.get(list)?.split(',').collect();
+        wants.get(list)?.split(',').find(|name| has.contains(name)).map(str::to_owned)
+    };
+    let client = ident.trim_start_matches("SSH-2.0-").to_owned();
+    // Lists 0, 1 and 3 of RFC 4253 §7.1: key exchange, host key, cipher from server to client.
+    Some(Agreed { client, key_exchange: first(0)?, host_key: first(1)?, cipher: first(3)? })
+}
+
+/// The identification line and the name lists of the first packet.
+fn opening(bytes: &[u8]) -> Option<(String, Vec<String>)> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let ident = String::from_utf8_lossy(&bytes[..end]).trim_end().to_owned();
+    let packet = &bytes[end + 1..];
+    // Length, padding length, SSH_MSG_KEXINIT, cookie.
+    let mut rest = packet.get(4 + 1 + 1 + 16..)?;
+    if packet[5] != 20 {
+        return None;
+    }
+    let mut lists = Vec::new();
+    for _ in 0..10 {
+        let length = usize::try_from(u32::from_be_bytes(rest.get(..4)?.try_into().ok()?)).ok()?;
+        lists.push(String::from_utf8_lossy(rest.get(4..4 + length)?).into_owned());
+        rest = &rest[4 + length..];
+    }
+    Some((ident, lists))
+}
