@@ -29,6 +29,15 @@ interop-python:
 cell-test:
     .ci/cell-test
 
+# Fuzz every parser of foreign bytes for so many minutes each (or for `SECONDS`); needs cargo-fuzz. No nightly compiler is
+# needed: the sanitizers look for what safe Rust rules out
+fuzz MINUTES="1" SECONDS="":
+    .ci/fuzz "{{ if SECONDS == "" { MINUTES + "m" } else { SECONDS + "s" } }}"
+
+# What the linker made of the release binary: position-independent, relocations read-only, stack not executable
+hardened:
+    .ci/hardened
+
 # The documentation of every item, private ones too; a broken link is an error
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features

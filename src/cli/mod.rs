@@ -5,17 +5,21 @@
 
 mod account;
 mod account_key;
+mod apply;
 mod ask;
 mod backup;
 mod check;
+mod declared;
 mod exit;
 mod explain;
+mod export;
 mod group;
 mod host_key;
 mod init;
 mod io;
 mod key;
 mod known_hosts;
+mod plan;
 mod public_key;
 mod quickstart;
 mod repo;
@@ -65,6 +69,8 @@ enum Noun {
     #[command(subcommand)]
     Group(group::Verb),
     Explain(explain::Args),
+    Apply(apply::Args),
+    Export(export::Args),
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
@@ -87,6 +93,8 @@ impl Noun {
             Self::Repo(verb) => verb.run(context),
             Self::Group(verb) => verb.run(context),
             Self::Explain(args) => args.run(context),
+            Self::Apply(args) => args.run(context),
+            Self::Export(args) => args.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
             Self::Backup(args) => args.run(context),

@@ -104,6 +104,7 @@ impl House {
         if let Err(error) = no_core_dumps() {
             tracing::warn!(%error, "core dumps cannot be switched off: one would hold the host keys");
         }
+        raise_descriptors();
         let settings = config.store.clone();
         let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
         let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox))?;
@@ -140,6 +141,16 @@ fn tell(report: Option<&Report>) {
         None => tracing::warn!("git is NOT confined: mode is \"off\" under [sandbox]"),
         Some(report) if report.whole() => tracing::info!(cell = %report, "git is confined"),
         Some(report) => tracing::warn!(cell = %report, "git is NOT wholly confined: this kernel cannot do more"),
+    }
+}
+
+/// Takes as many descriptors as the system allows: a fetch needs about six, and the usual soft limit of 1024 is reached
+/// by two hundred agents at once.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the number of descriptors stays as it is");
     }
 }
 

@@ -37,13 +37,17 @@ pub(super) const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Configuration that is the same for every child. Given by variables it stands above the repository's own.
-const CONFIG: [(&str, &str); 4] = [
+const CONFIG: [(&str, &str); 5] = [
     // Partial clones.
     ("uploadpack.allowFilter", "true"),
     // A pinned commit over protocol 0, as protocol 2 allows anyway (shallow submodules need it).
     ("uploadpack.allowAnySHA1InWant", "true"),
-    // A crash of git 2.47 with reuse over several packs was seen.
-    ("pack.allowPackReuse", "single"),
+    // A crash of git 2.47 with reuse over several packs was seen. "true" means one pack, and every git knows it; "single" is
+    // the same since 2.44, and an error before.
+    ("pack.allowPackReuse", "true"),
+    // The owner of a repository is the store's to judge, and it has. Gits before 2.46 compare this with the name that they
+    // were given, which is the working directory; newer ones with its whole path, which is added below.
+    ("safe.directory", "."),
     // A child lives for one fetch and leaves nothing behind.
     ("gc.auto", "0"),
 ];
@@ -86,7 +90,7 @@ impl Child {
         for (n, (key, value)) in CONFIG.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
         }
-        // The owner of a repository is the store's to judge, and it has; git's own complaint would print the path.
+        // By its path as well: git's own complaint would print it.
         command.env(format!("GIT_CONFIG_KEY_{}", CONFIG.len()), "safe.directory");
         command.env(format!("GIT_CONFIG_VALUE_{}", CONFIG.len()), fetch.repo().path());
         let mut process = command.spawn()?;

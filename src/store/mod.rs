@@ -39,6 +39,14 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
+/// Whether the machine lacks descriptors, memory or processes: a fault that passes, and none of the repository.
+#[must_use]
+pub fn is_shortage(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| short.contains(&errno))
+}
+
 impl From<rustix::io::Errno> for StoreError {
     fn from(errno: rustix::io::Errno) -> Self {
         match errno {

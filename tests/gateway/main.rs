@@ -9,6 +9,8 @@
 )]
 
 mod algorithms;
+mod bombs;
+mod ci_pages;
 mod ci_tools;
 mod clones;
 mod crash;
@@ -22,3 +24,4 @@ mod repositories;
 mod rotation;
 mod scene;
 mod sessions;
+mod threats;
