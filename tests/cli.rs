@@ -11,10 +11,10 @@
 #[path = "cli/support.rs"]
 mod support;
 
-#[path = "cli/backup.rs"]
-mod backup;
 #[path = "cli/apply.rs"]
 mod apply;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/generate.rs"]
