@@ -11,7 +11,7 @@ use crate::daemon::{log, serve};
 
 /// Run the gateway until SIGTERM or Ctrl-C
 ///
-/// What runs when it is told to stop may finish, for `drain_seconds` under [limits].
+/// What runs when it is told to stop may finish, for `drain_seconds` in section `limits`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 

@@ -1,6 +1,6 @@
 //! Floor 1: which keys exist and what each may fetch.
 //!
-//! The journal is the truth, the index is derived from it. [`open`] hands out two values: a [`Lookup`] that can only read,
+//! The journal is the truth, the index is derived from it. [`open()`] hands out two values: a [`Lookup`] that can only read,
 //! for the fetch path, and an [`Amend`] that can only change, for `admin`.
 //!
 //! From the ground up: `record` and `change` are the words; `rules` says what a change does; `overlay` and `state` are where
