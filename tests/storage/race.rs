@@ -52,7 +52,8 @@ fn of_sixteen_processes_one_gets_the_key() {
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(6), "{said}");
     assert!(
-        said.contains("another process has the registry open") && said.contains("daemon running already"),
+        said.contains("another process has the registry open")
+            && said.contains("a daemon with the same state_dir runs already"),
         "{said}"
     );
     for n in 0..PROCESSES {
