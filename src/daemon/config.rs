@@ -4,6 +4,7 @@
 //! field of [`Config`], one `reader.section(…)` in `read`, and its lines in `config.example.toml`, which a test
 //! holds against the defaults.
 
+mod cache;
 mod keys;
 mod limits;
 mod places;
@@ -48,6 +49,8 @@ pub struct Config {
     pub log: log::Settings,
     /// What is asked of keys.
     pub keys: Policy,
+    /// What is kept of answers; `None` when nothing is.
+    pub cache: Option<crate::cache::Settings>,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -178,9 +181,10 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         }
     });
     let keys = reader.section("keys", keys::read);
+    let kept = reader.section("cache", |section| cache::read(section, &folder, &state_dir));
     let mut limits = reader.section("limits", limits::read);
     limits.ssh.expiry_warning = expiry_warning;
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, limits }
+    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, cache: kept, limits }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
 use super::refusal::Reason;
 use super::{Gate, Principal, Refusal};
-use crate::audit::{Audit, Ended, Event, Subject, new_id};
+use crate::audit::{Audit, Ended, Event, Source, Subject, new_id};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
 use crate::registry::change::Unavailable;
@@ -46,6 +46,7 @@ pub struct Fetch {
     protocol: GitProtocol,
     subject: Subject,
     decided: Instant,
+    source: Option<Source>,
     audit: Audit,
 }
 
@@ -62,6 +63,11 @@ impl Fetch {
         self.protocol
     }
 
+    /// Notes for the record where the pack came from.
+    pub fn note(&mut self, source: Source) {
+        self.source = Some(source);
+    }
+
     /// Uses the permission up and leaves its record.
     pub fn finish(self, outcome: Ended, bytes_out: u64, bytes_in: u64) {
         let duration_ms = u64::try_from(self.decided.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -73,6 +79,7 @@ impl Fetch {
             bytes_out,
             bytes_in,
             duration_ms,
+            source: self.source,
         };
         self.audit.record(&new_id(), event);
     }
@@ -93,6 +100,7 @@ impl Gate {
                 protocol,
                 subject: who.subject.clone(),
                 decided: Instant::now(),
+                source: None,
                 audit: self.audit.clone(),
             })
             .map_err(|reason| self.refuse(&who.subject, reason))

@@ -59,10 +59,22 @@ pub(super) struct Child {
 impl Child {
     /// Starts git for one permitted fetch.
     pub(super) fn start(program: &Program, fetch: &Fetch) -> std::io::Result<Self> {
+        // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
+        Self::spawn(program, fetch, &["upload-pack", "--strict", "."])
+    }
+
+    /// Starts git for one request of protocol version 2, of one permitted fetch; its answer may serve others too, who were
+    /// permitted the same repository.
+    pub(super) fn start_request(program: &Program, fetch: &Fetch) -> std::io::Result<Self> {
+        // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
+        // (`protocol_v2_serve_loop` in git's serve.c).
+        Self::spawn(program, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
+    }
+
+    fn spawn(program: &Program, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
         let mut command = Command::new(program.path());
         command
-            // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
-            .args(["upload-pack", "--strict", "."])
+            .args(arguments)
             // The directory that was checked, by its open descriptor: whatever its path leads to by now.
             .current_dir(format!("/proc/self/fd/{}", fetch.repo().dir().as_raw_fd()))
             .env_clear()

@@ -6,6 +6,7 @@ pub mod inbound;
 pub mod pkt_line;
 mod program;
 mod pump;
+pub mod v2;
 
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use bytes::Bytes;
 pub use program::{Program, ProgramError};
 
 use crate::audit::Ended;
+use crate::cache::Cache;
 use crate::gate::Fetch;
+use crate::model::protocol::GitProtocol;
 use inbound::Inbound;
 
 /// The clocks of one fetch, all in wall time.
@@ -62,18 +65,19 @@ pub struct Finished {
     pub ended: Ended,
 }
 
-/// The git program and the clocks of its work. Cheap to clone.
+/// The git program, the clocks of its work, and what is kept of it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: Program,
     settings: Settings,
+    cache: Cache,
 }
 
 impl Git {
-    /// Serves with this program.
+    /// Serves with this program, and keeps answers in this cache.
     #[must_use]
-    pub fn new(program: Program, settings: Settings) -> Self {
-        Self { program, settings }
+    pub fn new(program: Program, settings: Settings, cache: Cache) -> Self {
+        Self { program, settings, cache }
     }
 
     /// The program that serves.
@@ -83,8 +87,15 @@ impl Git {
     }
 
     /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
-    pub async fn run<O: Outbound>(&self, fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
+    pub async fn run<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
         let result = match child::Child::start(&self.program, &fetch) {
+            Ok(child) if self.cache.is_on() && fetch.protocol() == GitProtocol::V2 => {
+                let (served, source) = v2::serve(self, &fetch, child, inbound, &mut outbound).await;
+                if let Some(source) = source {
+                    fetch.note(source);
+                }
+                served
+            }
             Ok(child) => pump::serve(child, &self.settings, inbound, &mut outbound).await,
             Err(error) => {
                 tracing::error!(%error, "git cannot be started");

@@ -21,3 +21,4 @@ mod repositories;
 mod rotation;
 mod scene;
 mod sessions;
+mod storms;
