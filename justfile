@@ -25,6 +25,18 @@ interop:
 # The Python clients of the interop tests, in a folder of their own below target
 interop-python:
     python3 -m pip install --quiet --upgrade --target target/ci/python -r tests/interop/requirements.txt
+# Hostile repositories with and without a cell, and every forbidden act from inside one: as this user, and as an ordinary one
+cell-test:
+    .ci/cell-test
+
+# Fuzz every parser of foreign bytes for so many minutes each (or for `SECONDS`); needs cargo-fuzz. No nightly compiler is
+# needed: the sanitizers look for what safe Rust rules out
+fuzz MINUTES="1" SECONDS="":
+    .ci/fuzz "{{ if SECONDS == "" { MINUTES + "m" } else { SECONDS + "s" } }}"
+
+# What the linker made of the release binary: position-independent, relocations read-only, stack not executable
+hardened:
+    .ci/hardened
 
 # The documentation of every item, private ones too; a broken link is an error
 docs:

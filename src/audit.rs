@@ -97,7 +97,17 @@ pub enum Event {
         /// What was asked for, made printable.
         asked: String,
     },
-    /// A fetch was allowed and has ended.
+    /// A fetch was allowed. Its end has a record of its own, under the same id.
+    Allowed {
+        /// Who.
+        #[serde(flatten)]
+        subject: Subject,
+        /// What.
+        repository: RepoPath,
+        /// The git protocol version, 0 to 2.
+        protocol: u8,
+    },
+    /// A fetch that was allowed has ended.
     Fetch {
         /// Who.
         #[serde(flatten)]

@@ -11,6 +11,8 @@
 #[path = "cli/support.rs"]
 mod support;
 
+#[path = "cli/apply.rs"]
+mod apply;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/generate.rs"]

@@ -5,6 +5,7 @@
 
 pub mod account;
 mod account_key;
+mod apply;
 pub mod explain;
 pub mod fault;
 pub mod group;

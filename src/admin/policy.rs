@@ -24,7 +24,10 @@ impl Default for Policy {
 
 impl Policy {
     /// Until when a key is good, by what was asked for or else by the default.
-    pub(super) fn expiry(&self, asked: Option<Expiry>, now: Timestamp) -> Result<Expiry, Fault> {
+    ///
+    /// # Errors
+    /// The policy allows less.
+    pub fn expiry(&self, asked: Option<Expiry>, now: Timestamp) -> Result<Expiry, Fault> {
         let after = |span| {
             let fault = |_| Fault::new(Kind::Invalid, "that time is too far away").field("expires");
             now.checked_add(span).map_err(fault)

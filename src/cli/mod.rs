@@ -5,16 +5,20 @@
 
 mod account;
 mod account_key;
+mod apply;
 mod ask;
 mod check;
+mod declared;
 mod exit;
 mod explain;
+mod export;
 mod group;
 mod host_key;
 mod init;
 mod io;
 mod key;
 mod known_hosts;
+mod plan;
 mod public_key;
 mod quickstart;
 mod repo;
@@ -63,6 +67,8 @@ enum Noun {
     #[command(subcommand)]
     Group(group::Verb),
     Explain(explain::Args),
+    Apply(apply::Args),
+    Export(export::Args),
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
@@ -83,6 +89,8 @@ impl Noun {
             Self::Repo(verb) => verb.run(context),
             Self::Group(verb) => verb.run(context),
             Self::Explain(args) => args.run(context),
+            Self::Apply(args) => args.run(context),
+            Self::Export(args) => args.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
             Self::HostKey(verb) => verb.run(context),
@@ -142,6 +150,11 @@ impl Context<'_, '_> {
 
 /// Runs the program: arguments in, exit code out.
 pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    // Before anything else: it has to happen while this process has one thread.
+    if let Some(not_run) = crate::sandbox::enter(&args, io.err) {
+        return not_run;
+    }
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error, io),

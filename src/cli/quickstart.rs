@@ -41,6 +41,7 @@ impl Args {
         let failed = |error: std::io::Error| Fault::new(Kind::Unavailable, format!("{}: {error}", self.dir.display()));
         std::fs::create_dir_all(&self.dir).map_err(failed)?;
         let dir = self.dir.canonicalize().map_err(failed)?;
+        own(&dir)?;
         let site = Site { config: dir.join("config.toml"), dir };
         let config = site.prepare(context.io)?;
         if log::start(log::Settings { level: tracing::Level::WARN, ..config.log }).is_err() {
@@ -73,6 +74,21 @@ impl Args {
             .map_err(|error| Fault::new(Kind::Internal, format!("the gateway failed: {error}")))?;
         shown
     }
+}
+
+/// Says that a folder is quickstart's own, whose files it may replace; refuses one that is somebody else's.
+fn own(dir: &Path) -> Result<(), Fault> {
+    const MARK: &str = ".pullgate-quickstart";
+    let failed = |error: std::io::Error| Fault::new(Kind::Unavailable, format!("{}: {error}", dir.display()));
+    if dir.join(MARK).exists() {
+        return Ok(());
+    }
+    if std::fs::read_dir(dir).map_err(failed)?.next().is_some() {
+        let fact = format!("{} is not empty, and was not made by quickstart", dir.display());
+        return Err(Fault::new(Kind::Conflict, fact).hint("name a new folder: pullgate quickstart DIR"));
+    }
+    std::fs::write(dir.join(MARK), "This folder was made by `pullgate quickstart`, which replaces files in it.\n")
+        .map_err(failed)
 }
 
 /// The folder of one quickstart.
@@ -114,12 +130,7 @@ impl Site {
         );
         self.write("ssh_config", &text)?;
         self.pullgate(&["account", "add", ACCOUNT], io)?;
-        let key = self.dir.join("agent_key");
-        if !key.exists() {
-            let grant = ["--grant", REPO, "--note", "made by quickstart"];
-            let out = key.display().to_string();
-            self.pullgate(&[&["key", "generate", ACCOUNT, LABEL, "--out", &out][..], &grant].concat(), io)?;
-        }
+        self.register(io)?;
         let url = format!("ssh://git@{}/{REPO}.git", config.ssh.public_address);
         let clone = self.dir.join("first-clone");
         if clone.exists() {
@@ -162,6 +173,33 @@ impl Site {
         let root = config.store.root.display();
         io.say(format_args!("\nYour own: copy a bare repository to {root}/{ACCOUNT}/NAME.git, and"))?;
         io.say(format_args!("  {program} --config {config_file} key grant {ACCOUNT}/{LABEL} {ACCOUNT}/NAME"))
+    }
+
+    /// Makes and registers the key; or, when an earlier run was cut off in between, registers the one that is there.
+    fn register(&self, io: &mut Io<'_>) -> Result<(), Stop> {
+        let grant = ["--grant", REPO, "--note", "made by quickstart"];
+        let (key, public) = (self.dir.join("agent_key"), self.dir.join("agent_key.pub"));
+        if !key.exists() {
+            let out = key.display().to_string();
+            return self.pullgate(&[&["key", "generate", ACCOUNT, LABEL, "--out", &out][..], &grant].concat(), io);
+        }
+        let unread = |error: &dyn std::fmt::Display| {
+            Fault::new(Kind::Unavailable, format!("{}: {error}", key.display()))
+                .hint("remove it, and a new one is made")
+        };
+        let text = zeroize::Zeroizing::new(std::fs::read_to_string(&key).map_err(|error| unread(&error))?);
+        let pair = russh::keys::PrivateKey::from_openssh(text.as_str()).map_err(|error| unread(&error))?;
+        let line = pair.public_key().to_openssh().map_err(|error| unread(&error))?;
+        self.write("agent_key.pub", &format!("{line}\n"))?;
+        let public = public.display().to_string();
+        let (mut input, mut out, mut err) = (std::io::empty(), std::io::sink(), std::io::sink());
+        let mut silent = Io { input: &mut input, out: &mut out, err: &mut err, interactive: false };
+        let config = self.config.display().to_string();
+        let whereis = ["pullgate", "--config", &config, "whereis", &public].map(std::ffi::OsString::from);
+        if super::run(whereis, &mut silent) == 0 {
+            return Ok(());
+        }
+        self.pullgate(&[&["key", "add", ACCOUNT, LABEL, "--key", &public][..], &grant].concat(), io)
     }
 
     /// Runs a verb as a person would type it, and shows it.

@@ -126,6 +126,7 @@ pub(super) fn unexpected(answer: &Answer) -> Fault {
         Answer::Repos(_) => "repositories",
         Answer::Repo(_) => "a repository",
         Answer::Groups(_) => "groups",
+        Answer::Public(_) => "public repositories",
         Answer::Explained(_) => "an explanation",
     };
     Fault::new(Kind::Internal, format!("the daemon answered with {kind}, which was not asked for"))

@@ -8,6 +8,7 @@ mod cache;
 mod keys;
 mod limits;
 mod places;
+mod sandbox;
 mod section;
 mod values;
 
@@ -49,6 +50,8 @@ pub struct Config {
     pub log: log::Settings,
     /// What is asked of keys.
     pub keys: Policy,
+    /// The cells in which git works.
+    pub sandbox: crate::sandbox::Settings,
     /// What is kept of answers; `None` when nothing is.
     pub cache: Option<crate::cache::Settings>,
     /// Bounds and clocks.
@@ -181,10 +184,23 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         }
     });
     let keys = reader.section("keys", keys::read);
+    let sandbox = reader.section("sandbox", sandbox::read);
     let kept = reader.section("cache", |section| cache::read(section, &folder, &state_dir));
     let mut limits = reader.section("limits", limits::read);
     limits.ssh.expiry_warning = expiry_warning;
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, cache: kept, limits }
+    Config {
+        file: file.to_owned(),
+        state_dir,
+        store,
+        ssh,
+        control,
+        audit_file,
+        log,
+        keys,
+        sandbox,
+        cache: kept,
+        limits,
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::front::ssh::host_keys::{self, HostKeyError};
 use crate::gate::Gate;
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
+use crate::sandbox::{CellError, Cells, Report, no_core_dumps};
 use crate::store::Store;
 use crate::usage::Usage;
 
@@ -43,6 +44,9 @@ pub enum BuildError {
     /// git.
     #[error(transparent)]
     Git(#[from] ProgramError),
+    /// The cell that git is to work in.
+    #[error(transparent)]
+    Cell(#[from] CellError),
     /// The host keys.
     #[error(transparent)]
     HostKeys(#[from] HostKeyError),
@@ -75,6 +79,10 @@ impl BuildError {
             Self::Store { .. } => "make the folder, or name another one as `root` under [store]",
             Self::Cache { .. } => "mend its folder, name another one as `folder` under [cache], or switch it off there",
             Self::Git(_) => "install git 2.38 or newer, and see that it is on the PATH of the daemon",
+            Self::Cell(_) => {
+                "`pullgate check` tells more; a kernel from 5.13 on with Landlock and seccomp is needed, or, knowing what \
+                 is lost, mode = \"prefer\" under [sandbox]"
+            }
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
             Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
@@ -102,6 +110,11 @@ impl House {
     /// # Errors
     /// [`BuildError`]
     pub fn build(config: &Config, search: &OsStr) -> Result<Self, BuildError> {
+        // Before the host keys are read.
+        if let Err(error) = no_core_dumps() {
+            tracing::warn!(%error, "core dumps cannot be switched off: one would hold the host keys");
+        }
+        raise_descriptors();
         let settings = config.store.clone();
         let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
         let cache = match &config.cache {
@@ -109,8 +122,9 @@ impl House {
             Some(settings) => Cache::open(settings.clone())
                 .map_err(|error| BuildError::Cache { folder: settings.folder.clone(), error })?,
         };
-        let git = Git::new(Program::find(search)?, config.limits.git, cache);
+        let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox), cache)?;
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
+        tell(git.report());
         let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;
         let audit = Audit::open(&config.audit_file)
             .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
@@ -134,6 +148,25 @@ pub fn connected(admin: Admin, lookup: Lookup, usage: Usage, config: &Config) ->
         .with_explainer(Arc::new(GateExplainer::new(lookup, config.store.clone())))
         .with_usage(usage)
         .with_policy(config.keys)
+}
+
+/// Says what git is confined by; a warning at every start where that is not everything.
+fn tell(report: Option<&Report>) {
+    match report {
+        None => tracing::warn!("git is NOT confined: mode is \"off\" under [sandbox]"),
+        Some(report) if report.whole() => tracing::info!(cell = %report, "git is confined"),
+        Some(report) => tracing::warn!(cell = %report, "git is NOT wholly confined: this kernel cannot do more"),
+    }
+}
+
+/// Takes as many descriptors as the system allows: a fetch needs about six, and the usual soft limit of 1024 is reached
+/// by two hundred agents at once.
+fn raise_descriptors() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }) {
+        tracing::warn!(%error, "the number of descriptors stays as it is");
+    }
 }
 
 /// Opens the registry. A command that works without a daemon may have it open for a moment, and a daemon that starts just

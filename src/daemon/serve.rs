@@ -1,6 +1,7 @@
 //! The daemon's day: open the doors, serve, drain.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::usage::{self, Usage};
 use tokio::net::TcpListener;
@@ -10,6 +11,9 @@ use tokio_util::sync::CancellationToken;
 use super::house::House;
 use crate::front::control::listener::{BindError, Listener};
 use crate::front::ssh::listener;
+
+/// How long answers may take to end after their line was cut.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
 
 /// Why the doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +98,10 @@ impl Open {
             tracing::warn!("the record of when keys were used was not kept");
         }
         write_uses(&house.usage).await;
+        // Whose line was cut still leaves a record.
+        if tokio::time::timeout(LAST_RECORDS, house.door.answered()).await.is_err() {
+            tracing::warn!("stopping: an answer did not end in time");
+        }
         tracing::info!("stopped");
     }
 }

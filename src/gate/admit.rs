@@ -108,6 +108,14 @@ impl Gate {
         principal
     }
 
+    /// Records that somebody is in who is only told something.
+    #[must_use]
+    pub fn entered_to_be_told(&self, mut subject: Subject, client: &[u8]) -> Subject {
+        subject.client = Some(printable_bytes(client, MAX_CLIENT));
+        self.audit.record(&new_id(), Event::Login { subject: subject.clone() });
+        subject
+    }
+
     /// Lets a registered key in, expired and suspended ones too: they are told so when they ask.
     #[must_use]
     pub fn admit(&self, proven: ProvenKey, mut subject: Subject) -> Admission {

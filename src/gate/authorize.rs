@@ -8,13 +8,13 @@ use jiff::Timestamp;
 use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
 use super::refusal::Reason;
-use super::{Gate, Principal, Refusal};
+use super::{Declined, Gate, Principal, Refusal};
 use crate::audit::{Audit, Ended, Event, Source, Subject, new_id};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
 use crate::registry::change::Unavailable;
 use crate::registry::record::KeyRecord;
-use crate::store::{BareRepo, StoreError};
+use crate::store::{BareRepo, StoreError, is_shortage};
 use crate::usage::Use;
 
 /// A question. Nothing but a fetch can be asked: it has no other field.
@@ -48,6 +48,8 @@ pub struct Fetch {
     decided: Instant,
     source: Option<Source>,
     audit: Audit,
+    id: String,
+    finished: bool,
 }
 
 impl Fetch {
@@ -69,19 +71,59 @@ impl Fetch {
     }
 
     /// Uses the permission up and leaves its record.
-    pub fn finish(self, outcome: Ended, bytes_out: u64, bytes_in: u64) {
+    pub fn finish(mut self, outcome: Ended, bytes_out: u64, bytes_in: u64) {
+        self.record(outcome, bytes_out, bytes_in);
+    }
+
+    /// What to tell the client when it could not be served to the end, with the id that the record has.
+    #[must_use]
+    pub fn unserved(&self, why: Unserved) -> Refusal {
+        let repo = self.repo.name().clone();
+        let reason = match why {
+            Unserved::Repository => Reason::Repository { repo, why: String::new() },
+            Unserved::TimedOut => Reason::TimedOut { repo },
+            Unserved::Flooded => Reason::Flooded { repo },
+            Unserved::Busy => Reason::Declined(Declined::Busy),
+        };
+        Refusal::new(&self.id, &self.subject, &reason)
+    }
+
+    fn record(&mut self, outcome: Ended, bytes_out: u64, bytes_in: u64) {
+        self.finished = true;
         let duration_ms = u64::try_from(self.decided.elapsed().as_millis()).unwrap_or(u64::MAX);
         let event = Event::Fetch {
-            subject: self.subject,
+            subject: self.subject.clone(),
             repository: self.repo.name().clone(),
             protocol: self.protocol.number(),
             outcome,
             bytes_out,
             bytes_in,
             duration_ms,
-            source: self.source,
+            source: self.source.clone(),
         };
-        self.audit.record(&new_id(), event);
+        self.audit.record(&self.id, event);
+    }
+}
+
+/// Why a permitted fetch came to no good end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unserved {
+    /// git could not serve the repository.
+    Repository,
+    /// One of our clocks ran out.
+    TimedOut,
+    /// The client sent more than it may.
+    Flooded,
+    /// The machine has no room for one more.
+    Busy,
+}
+
+/// A permission that nobody finished leaves its record all the same.
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.record(Ended::ClientGone, 0, 0);
+        }
     }
 }
 
@@ -93,28 +135,51 @@ impl Gate {
     /// # Errors
     /// A [`Refusal`], which is already recorded.
     pub fn authorize(&self, who: &Principal, ask: Ask) -> Result<Fetch, Refusal> {
-        let Ask { repo, protocol } = ask;
-        self.decide(who, &repo)
-            .map(|repo| Fetch {
-                repo,
-                protocol,
-                subject: who.subject.clone(),
-                decided: Instant::now(),
-                source: None,
-                audit: self.audit.clone(),
-            })
-            .map_err(|reason| self.refuse(&who.subject, reason))
+        let Ask { repo: name, protocol } = ask;
+        let (repo, subject) = self.now(who, |record| {
+            let at = Timestamp::now();
+            let (trace, repo) = self.examine(record, &name, who.subject.address, at)?;
+            let cover = trace.decide()?;
+            // No rule refused, so there is a repository; if there were none, nothing could be served either.
+            let repo = repo.ok_or_else(|| Reason::Missing { repo: name.clone() })?;
+            self.note_use(record, cover.as_ref(), who, &name, at);
+            Ok(repo)
+        })?;
+        let id = new_id();
+        let event = Event::Allowed { subject: subject.clone(), repository: name, protocol: protocol.number() };
+        self.audit.record(&id, event);
+        Ok(Fetch {
+            repo,
+            protocol,
+            subject,
+            decided: Instant::now(),
+            source: None,
+            audit: self.audit.clone(),
+            id,
+            finished: false,
+        })
     }
 
-    fn decide(&self, who: &Principal, name: &RepoPath) -> Result<BareRepo, Reason> {
-        let record = self.current(&who.key)?.ok_or(Reason::Removed)?;
-        let now = Timestamp::now();
-        let (trace, repo) = self.examine(&record, name, who.subject.address, now)?;
-        let cover = trace.decide()?;
-        // No rule refused, so there is a repository; if there were none, nothing could be served either.
-        let repo = repo.ok_or_else(|| Reason::Missing { repo: name.clone() })?;
-        self.note_use(&record, cover.as_ref(), who, name, now);
-        Ok(repo)
+    /// Reads the key again and asks something of its record. Words and records name the key as it is called now, which may
+    /// not be what it was called when it logged in.
+    pub(super) fn now<T>(
+        &self,
+        who: &Principal,
+        ask: impl FnOnce(&KeyRecord) -> Result<T, Reason>,
+    ) -> Result<(T, Subject), Refusal> {
+        let mut subject = who.subject.clone();
+        let answer = match self.current(&who.key) {
+            Ok(Some(record)) => {
+                subject.key = Some(record.name.clone());
+                ask(&record)
+            }
+            Ok(None) => Err(Reason::Removed),
+            Err(unavailable) => Err(unavailable.into()),
+        };
+        match answer {
+            Ok(answer) => Ok((answer, subject)),
+            Err(reason) => Err(self.refuse(&subject, reason)),
+        }
     }
 
     /// Asks every rule in its order, the repository's own last: it is looked at only when the others let the request pass.
@@ -134,6 +199,10 @@ impl Gate {
             Err(error) => {
                 let reason = match error {
                     StoreError::Missing => Reason::Missing { repo: name.clone() },
+                    StoreError::Io(error) if is_shortage(&error) => {
+                        tracing::error!(%error, "the machine is short of something: a repository cannot be opened");
+                        Reason::Declined(Declined::Busy)
+                    }
                     StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_) => {
                         Reason::Repository { repo: name.clone(), why: error.to_string() }
                     }

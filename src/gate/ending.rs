@@ -27,7 +27,7 @@ impl Gate {
         Some(format!(
             "warning: key {name} ({}) expires on {}, {span}; ask an administrator of {account} to extend or rotate it [expires-soon]",
             record.fingerprint(),
-            at.strftime("%Y-%m-%d"),
+            super::refusal::last_day(at),
         ))
     }
 }

@@ -13,7 +13,7 @@ mod refusal;
 mod standing;
 
 pub use admit::{Admission, Principal, ProvenKey, Sha1Signature};
-pub use authorize::{Ask, Fetch};
+pub use authorize::{Ask, Fetch, Unserved};
 pub use explain::{Explanation, Finding};
 pub use refusal::{Code, Declined, Refusal};
 pub use standing::Standing;

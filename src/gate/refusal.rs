@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Subject;
 use crate::model::key_name::KeyName;
@@ -45,11 +45,15 @@ pub enum Code {
     NotServed,
     /// The login rests on SHA-1.
     Sha1Signature,
+    /// One of the gateway's clocks ran out on a fetch.
+    TimedOut,
+    /// The client sent more than a fetch can need.
+    Flooded,
 }
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::NotGranted,
         Self::ReadOnly,
         Self::Expired,
@@ -64,6 +68,8 @@ impl Code {
         Self::BadPath,
         Self::NotServed,
         Self::Sha1Signature,
+        Self::TimedOut,
+        Self::Flooded,
     ];
 
     /// The word, as it stands in brackets at the end of a message.
@@ -84,6 +90,8 @@ impl Code {
             Self::BadPath => "bad-path",
             Self::NotServed => "not-served",
             Self::Sha1Signature => "sha1-signature",
+            Self::TimedOut => "timed-out",
+            Self::Flooded => "flooded",
         }
     }
 }
@@ -118,6 +126,8 @@ pub(super) enum Reason {
     Unavailable(String),
     Repository { repo: RepoPath, why: String },
     SharedObjects { repo: RepoPath, other: RepoPath },
+    TimedOut { repo: RepoPath },
+    Flooded { repo: RepoPath },
     Declined(Declined),
 }
 
@@ -147,6 +157,8 @@ impl fmt::Display for Reason {
             Self::SourceAddress { from: None } => f.write_str("the address is not known"),
             Self::Unavailable(why) => f.write_str(why),
             Self::Repository { why, .. } => f.write_str(why),
+            Self::TimedOut { .. } => f.write_str("a clock ran out"),
+            Self::Flooded { .. } => f.write_str("the client sent too much"),
             Self::SharedObjects { other, .. } => write!(f, "it borrows objects from {other}, which no grant covers"),
             Self::Declined(declined) => f.write_str(match declined {
                 Declined::Push(_) => "a push",
@@ -172,6 +184,8 @@ impl Reason {
             Self::NotGranted { repo }
             | Self::Missing { repo }
             | Self::Repository { repo, .. }
+            | Self::TimedOut { repo }
+            | Self::Flooded { repo }
             | Self::SharedObjects { repo, .. } => repo.to_string(),
             Self::Declined(Declined::Push(text) | Declined::BadPath(text, _) | Declined::NotServed(text)) => {
                 printable(text, ECHO)
@@ -197,6 +211,8 @@ impl Reason {
             Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => Code::Unavailable,
             Self::Repository { .. } => Code::Repository,
             Self::SharedObjects { .. } => Code::SharedObjects,
+            Self::TimedOut { .. } => Code::TimedOut,
+            Self::Flooded { .. } => Code::Flooded,
             Self::Declined(Declined::Push(_)) => Code::ReadOnly,
             Self::Declined(Declined::BadPath(..)) => Code::BadPath,
             Self::Declined(Declined::NotServed(_)) => Code::NotServed,
@@ -215,7 +231,7 @@ impl Reason {
             }
             Self::Expired { at } => format!(
                 "{who} expired on {}; ask an administrator of {account} to extend or rotate it",
-                at.strftime("%Y-%m-%d")
+                last_day(*at)
             ),
             Self::Suspended { since } => format!(
                 "{who} is suspended since {}; ask an administrator of {account} to resume it",
@@ -239,6 +255,12 @@ impl Reason {
             }
             Self::Repository { repo, .. } => {
                 format!("{repo}: the repository cannot be served as it is; an operator of this gateway can see why")
+            }
+            Self::TimedOut { repo } => {
+                format!("{repo}: nothing moved for too long, or the fetch took too long; fetch again, or less at once")
+            }
+            Self::Flooded { repo } => {
+                format!("{repo}: this client sent more than a fetch can need; update it, or fetch fewer refs at once")
             }
             Self::SharedObjects { repo, .. } => format!(
                 "{repo}: it shares objects with another repository that is not granted to {who}; ask an administrator of {account}"
@@ -290,4 +312,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// The last day on which a key was good: `2027-03-01` is stored as the midnight after it.
+pub(super) fn last_day(end: Timestamp) -> String {
+    let last = end.checked_sub(SignedDuration::from_secs(1)).unwrap_or(end);
+    last.strftime("%Y-%m-%d").to_string()
 }

@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 
-use super::refusal::Reason;
 use super::{Gate, Principal, Refusal, decide};
 use crate::model::expiry::Expiry;
 use crate::model::fingerprint::Fingerprint;
@@ -31,13 +30,17 @@ impl Gate {
     /// # Errors
     /// A [`Refusal`] when the key may do nothing at the moment.
     pub fn standing(&self, who: &Principal) -> Result<Standing, Refusal> {
-        let standing = || -> Result<Standing, Reason> {
-            let record = self.current(&who.key)?.ok_or(Reason::Removed)?;
-            decide::in_use(&record, who.subject.address, Timestamp::now()).decide()?;
-            let fingerprint = record.fingerprint();
-            let (name, holder) = (record.name, record.holder);
-            Ok(Standing { name, fingerprint, holder, expiry: record.expiry, grants: record.grants })
-        };
-        standing().map_err(|reason| self.refuse(&who.subject, reason))
+        let standing = self.now(who, |record| {
+            decide::in_use(record, who.subject.address, Timestamp::now()).decide()?;
+            let (name, grants) = (record.name.clone(), record.grants.clone());
+            Ok(Standing {
+                name,
+                fingerprint: record.fingerprint(),
+                holder: record.holder,
+                expiry: record.expiry,
+                grants,
+            })
+        });
+        standing.map(|(standing, _)| standing)
     }
 }

@@ -1,14 +1,16 @@
 //! The one place that starts a process. Every flag and every variable has its reason beside it; no byte of a client is
 //! among them.
 
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::program::Program;
+use super::Git;
+use super::profile::of_fetch;
 use crate::gate::Fetch;
 
 /// What the pipe from git holds, in bytes. Four times the default saves a tenth of the CPU of a large transfer; more than
@@ -17,7 +19,7 @@ const PIPE: usize = 256 * 1024;
 
 /// Variables that are the same for every child. The environment is otherwise empty: git takes orders from variables
 /// (`GIT_CONFIG_PARAMETERS` runs programs, `GIT_TRACE` writes files), and the gateway's own are none of its business.
-const ENVIRONMENT: [(&str, &str); 8] = [
+pub(super) const ENVIRONMENT: [(&str, &str); 8] = [
     // For git's own children, which it finds in its exec path first.
     ("PATH", "/usr/local/bin:/usr/bin:/bin"),
     // No configuration but the repository's and ours.
@@ -35,13 +37,17 @@ const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Configuration that is the same for every child. Given by variables it stands above the repository's own.
-const CONFIG: [(&str, &str); 4] = [
+const CONFIG: [(&str, &str); 5] = [
     // Partial clones.
     ("uploadpack.allowFilter", "true"),
     // A pinned commit over protocol 0, as protocol 2 allows anyway (shallow submodules need it).
     ("uploadpack.allowAnySHA1InWant", "true"),
-    // A crash of git 2.47 with reuse over several packs was seen.
-    ("pack.allowPackReuse", "single"),
+    // A crash of git 2.47 with reuse over several packs was seen. "true" means one pack, and every git knows it; "single" is
+    // the same since 2.44, and an error before.
+    ("pack.allowPackReuse", "true"),
+    // The owner of a repository is the store's to judge, and it has. Gits before 2.46 compare this with the name that they
+    // were given, which is the working directory; newer ones with its whole path, which is added below.
+    ("safe.directory", "."),
     // A child lives for one fetch and leaves nothing behind.
     ("gc.auto", "0"),
 ];
@@ -57,28 +63,34 @@ pub(super) struct Child {
 }
 
 impl Child {
-    /// Starts git for one permitted fetch.
-    pub(super) fn start(program: &Program, fetch: &Fetch) -> std::io::Result<Self> {
+    /// Starts git for one permitted fetch, in a cell unless those are switched off.
+    pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
         // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
-        Self::spawn(program, fetch, &["upload-pack", "--strict", "."])
+        Self::spawn(git, fetch, &["upload-pack", "--strict", "."])
     }
 
     /// Starts git for one request of protocol version 2, of one permitted fetch; its answer may serve others too, who were
     /// permitted the same repository.
-    pub(super) fn start_request(program: &Program, fetch: &Fetch) -> std::io::Result<Self> {
+    pub(super) fn start_request(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
         // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
         // (`protocol_v2_serve_loop` in git's serve.c).
-        Self::spawn(program, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
+        Self::spawn(git, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
     }
 
-    fn spawn(program: &Program, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
-        let mut command = Command::new(program.path());
+    fn spawn(git: &Git, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
+        let profile = of_fetch(&git.profile, fetch.repo());
+        let launch = git.cells.launch(&profile, git.program.path(), arguments);
+        // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
+        // posix_spawn, and every start would copy the page tables of the whole gateway.
+        let mut command = Command::new(launch.program);
         command
-            .args(arguments)
+            .args(launch.args)
             // The directory that was checked, by its open descriptor: whatever its path leads to by now.
             .current_dir(format!("/proc/self/fd/{}", fetch.repo().dir().as_raw_fd()))
             .env_clear()
             .envs(ENVIRONMENT)
+            // Where its own commands are, whatever script led to it.
+            .env("GIT_EXEC_PATH", git.program.exec_path())
             .env("GIT_PROTOCOL", fetch.protocol().env_value())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -90,7 +102,7 @@ impl Child {
         for (n, (key, value)) in CONFIG.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
         }
-        // The owner of a repository is the store's to judge, and it has; git's own complaint would print the path.
+        // By its path as well: git's own complaint would print it.
         command.env(format!("GIT_CONFIG_KEY_{}", CONFIG.len()), "safe.directory");
         command.env(format!("GIT_CONFIG_VALUE_{}", CONFIG.len()), fetch.repo().path());
         let mut process = command.spawn()?;
@@ -124,14 +136,47 @@ impl Drop for Child {
     }
 }
 
-/// What `git --version` prints.
-pub(super) fn version(path: &Path) -> Result<String, String> {
+/// What git answers to a question about itself.
+pub(super) fn ask(path: &Path, question: &str) -> Result<String, String> {
     let output = std::process::Command::new(path)
-        .arg("--version")
+        .arg(question)
         .env_clear()
         .envs(ENVIRONMENT)
         .stdin(Stdio::null())
         .output()
         .map_err(|error| error.to_string())?;
     String::from_utf8(output.stdout).map_err(|error| error.to_string())
+}
+
+/// Starts git, waits until it works, and looks: which program it is, and what it has mapped. It hashes nothing and waits
+/// for more, so that it is there to be looked at.
+pub(super) fn watch(path: &Path) -> Result<(PathBuf, String), String> {
+    let mut child = std::process::Command::new(path)
+        .args(["hash-object", "--stdin-paths"])
+        .current_dir("/")
+        .env_clear()
+        .envs(ENVIRONMENT)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let seen = look(&mut child);
+    // Its input ends with this, and so does it.
+    drop(child.stdin.take());
+    let ended = child.wait();
+    match (seen, ended) {
+        (Ok(seen), Ok(status)) if status.success() => Ok(seen),
+        (Ok(_), Ok(status)) => Err(format!("it ended with {status}")),
+        (Err(error), _) | (Ok(_), Err(error)) => Err(error.to_string()),
+    }
+}
+
+fn look(child: &mut std::process::Child) -> std::io::Result<(PathBuf, String)> {
+    let lost = || std::io::Error::other("a pipe of the child is missing");
+    child.stdin.as_mut().ok_or_else(lost)?.write_all(b"/dev/null\n")?;
+    let mut answer = [0u8; 1];
+    child.stdout.as_mut().ok_or_else(lost)?.read_exact(&mut answer)?;
+    let process = PathBuf::from(format!("/proc/{}", child.id()));
+    Ok((std::fs::read_link(process.join("exe"))?, std::fs::read_to_string(process.join("maps"))?))
 }

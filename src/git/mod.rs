@@ -4,6 +4,7 @@ mod child;
 mod clocks;
 pub mod inbound;
 pub mod pkt_line;
+mod profile;
 mod program;
 mod pump;
 pub mod v2;
@@ -16,8 +17,10 @@ pub use program::{Program, ProgramError};
 
 use crate::audit::Ended;
 use crate::cache::Cache;
-use crate::gate::Fetch;
+use crate::gate::{Fetch, Unserved};
 use crate::model::protocol::GitProtocol;
+use crate::sandbox::{CellError, Cells, Profile, Report};
+use crate::store::is_shortage;
 use inbound::Inbound;
 
 /// The clocks of one fetch, all in wall time.
@@ -34,7 +37,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            negotiation: Duration::from_secs(60),
+            // Between two requests a client may walk its whole history, on a slow disk.
+            negotiation: Duration::from_secs(300),
             // A client that received its pack indexes it, silently, before it closes; git itself says something every five
             // seconds while it works.
             idle: Duration::from_secs(600),
@@ -52,9 +56,15 @@ pub trait Outbound: Send {
     /// Sends bytes; returns when there is room for more, so that a slow client slows its git down.
     fn send(&mut self, bytes: Bytes) -> impl Future<Output = Result<(), Gone>> + Send;
 
+    /// A line for whoever reads the client's log, beside the protocol.
+    fn say(&mut self, text: &str) -> impl Future<Output = Result<(), Gone>> + Send;
+
     /// Waits until the client has gone away.
     fn gone(&mut self) -> impl Future<Output = ()> + Send;
 }
+
+/// How long a client may take to hear why its fetch failed.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// How a fetch ended, for the one who answers the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,19 +75,32 @@ pub struct Finished {
     pub ended: Ended,
 }
 
-/// The git program, the clocks of its work, and what is kept of it. Cheap to clone.
+/// The git program, the cells that it works in, the clocks of its work, and what is kept of it.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: Program,
+    profile: Profile,
+    cells: Cells,
+    report: Option<Report>,
     settings: Settings,
     cache: Cache,
 }
 
 impl Git {
-    /// Serves with this program, and keeps answers in this cache.
+    /// Serves with this program in cells of this kind, which are tried once, and keeps answers in this cache.
+    ///
+    /// # Errors
+    /// [`CellError`] when git does not work in such a cell, or the kernel cannot make one that is required.
+    pub fn new(program: Program, settings: Settings, cells: Cells, cache: Cache) -> Result<Self, CellError> {
+        let profile = profile::of_program(&program);
+        let report = cells.trial(&profile, program.path(), &["--version"], &child::ENVIRONMENT)?;
+        Ok(Self { program, profile, cells, report, settings, cache })
+    }
+
+    /// What its cells enforce; `None` when they are switched off.
     #[must_use]
-    pub fn new(program: Program, settings: Settings, cache: Cache) -> Self {
-        Self { program, settings, cache }
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref()
     }
 
     /// The program that serves.
@@ -88,29 +111,40 @@ impl Git {
 
     /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
     pub async fn run<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
-        let result = match child::Child::start(&self.program, &fetch) {
+        let (result, why) = match child::Child::start(self, &fetch) {
             Ok(child) if self.cache.is_on() && fetch.protocol() == GitProtocol::V2 => {
                 let (served, source) = v2::serve(self, &fetch, child, inbound, &mut outbound).await;
                 if let Some(source) = source {
                     fetch.note(source);
                 }
-                served
+                (served, Unserved::Repository)
             }
-            Ok(child) => pump::serve(child, &self.settings, inbound, &mut outbound).await,
+            Ok(child) => (pump::serve(child, &self.settings, inbound, &mut outbound).await, Unserved::Repository),
             Err(error) => {
                 tracing::error!(%error, "git cannot be started");
-                pump::Served { status: 128, ended: Ended::Failed, bytes_in: 0, bytes_out: 0 }
+                let why = if is_shortage(&error) { Unserved::Busy } else { Unserved::Repository };
+                (pump::Served { status: 128, ended: Ended::Failed, bytes_in: 0, bytes_out: 0 }, why)
             }
         };
         let pump::Served { status, ended, bytes_in, mut bytes_out } = result;
-        if ended == Ended::Failed && bytes_out == 0 {
-            // git said nothing to the client; its complaint is in our log, and could name our paths.
-            let line = pkt_line::err(&format!(
-                "{}: the repository cannot be served as it is; an operator of this gateway can see why [repository]",
-                fetch.repo().name()
-            ));
-            bytes_out = line.len() as u64;
-            if outbound.send(line).await.is_err() {
+        // git's own complaint is in our log, and could name our paths; the client hears ours.
+        let words = match ended {
+            Ended::Served | Ended::ClientGone => None,
+            Ended::Failed => Some(fetch.unserved(why)),
+            Ended::TimedOut => Some(fetch.unserved(Unserved::TimedOut)),
+            Ended::Flooded => Some(fetch.unserved(Unserved::Flooded)),
+        };
+        if let Some(words) = words {
+            let words = words.to_string();
+            // Before the first byte git reads an error line; in the middle of something it would read it as data.
+            let told = if bytes_out == 0 {
+                let line = pkt_line::err(&words);
+                bytes_out = line.len() as u64;
+                tokio::time::timeout(LAST_WORDS, outbound.send(line)).await
+            } else {
+                tokio::time::timeout(LAST_WORDS, outbound.say(&words)).await
+            };
+            if !matches!(told, Ok(Ok(()))) {
                 tracing::debug!("the client left before it could be told");
             }
         }

@@ -3,6 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use super::profile::{interpreter, mapped, names_of};
+
 /// The oldest git that is known to honour what the gateway relies on: `GIT_CONFIG_COUNT` (2.31) and an exact
 /// `safe.directory` (2.35.2), in bare repositories too (2.38.1).
 pub(super) const OLDEST: (u32, u32) = (2, 38);
@@ -16,16 +18,22 @@ pub enum ProgramError {
     /// It did not say its version.
     #[error("{0} does not say its version: {1}")]
     Silent(PathBuf, String),
+    /// It could not be looked at while it ran.
+    #[error("{0} cannot be looked at: {1}")]
+    Hidden(PathBuf, String),
     /// Older than [`OLDEST`].
     #[error("{0} is git {1}, and at least {major}.{minor} is needed", major = OLDEST.0, minor = OLDEST.1)]
     TooOld(PathBuf, String),
 }
 
-/// A git program that was found and asked for its version.
+/// A git program that was found, asked for its version, and watched once: what it executes and what it is linked with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     path: PathBuf,
     version: String,
+    exec_path: PathBuf,
+    executables: Vec<PathBuf>,
+    libraries: Vec<PathBuf>,
 }
 
 impl Program {
@@ -39,19 +47,54 @@ impl Program {
             .map(|folder| folder.join("git"))
             .find(|path| path.is_file())
             .ok_or_else(|| ProgramError::NotFound(search.to_string_lossy().into_owned()))?;
-        let text = super::child::version(&found).map_err(|why| ProgramError::Silent(found.clone(), why))?;
+        let ask = |what: &str| super::child::ask(&found, what).map_err(|why| ProgramError::Silent(found.clone(), why));
+        let text = ask("--version")?;
         let version = text.strip_prefix("git version ").unwrap_or_default().trim().to_owned();
         match numbers(&version) {
-            Some(numbers) if numbers >= OLDEST => Ok(Self { path: found, version }),
-            Some(_) => Err(ProgramError::TooOld(found, version)),
-            None => Err(ProgramError::Silent(found, text)),
+            Some(numbers) if numbers >= OLDEST => {}
+            Some(_) => return Err(ProgramError::TooOld(found, version)),
+            None => return Err(ProgramError::Silent(found, text)),
         }
+        let exec_path = PathBuf::from(ask("--exec-path")?.trim_end());
+        Self::watched(&found, version, exec_path).map_err(|why| ProgramError::Hidden(found, why))
     }
 
-    /// Where it is.
+    /// Looks at a running one. What was found by its name may be a script or a link; what runs then is what serves.
+    fn watched(found: &Path, version: String, exec_path: PathBuf) -> Result<Self, String> {
+        let (path, maps) = super::child::watch(found)?;
+        let bytes = std::fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        // git starts its own commands as the `git` in its exec path: the same program, by another name or as a copy.
+        let mut executables = vec![path.clone()];
+        executables.extend(Some(exec_path.join("git")).filter(|git| git.is_file()));
+        executables.extend(interpreter(&bytes));
+        executables.dedup();
+        let others = mapped(&maps).into_iter().filter(|file| *file != path);
+        let libraries = others.flat_map(|library| names_of(&library)).collect();
+        Ok(Self { path, version, exec_path, executables, libraries })
+    }
+
+    /// Where it is: the program itself, not a link or a script that leads to it.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where its commands are (`git --exec-path`).
+    #[must_use]
+    pub fn exec_path(&self) -> &Path {
+        &self.exec_path
+    }
+
+    /// What is executed when it serves: itself, itself by another name, the loader.
+    #[must_use]
+    pub fn executables(&self) -> &[PathBuf] {
+        &self.executables
+    }
+
+    /// What it is linked with.
+    #[must_use]
+    pub fn libraries(&self) -> &[PathBuf] {
+        &self.libraries
     }
 
     /// Its version, as it says it.

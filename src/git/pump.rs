@@ -38,6 +38,8 @@ pub(super) async fn serve(
     let mut complaint = Complaint::default();
     // What is on its way to git and not yet in its pipe.
     let mut pending = bytes::Bytes::new();
+    // The client said that it has nothing more to ask.
+    let mut client_ended = false;
     let ended = loop {
         if buffer.capacity() - buffer.len() < PIECE / 2 {
             buffer.reserve(PIECE);
@@ -72,7 +74,7 @@ pub(super) async fn serve(
                 }
                 None if inbound.flooded() => break Ended::Flooded,
                 // End of file, or the client is gone: git sees its input end and decides.
-                None => stdin = None,
+                None => { stdin = None; client_ended = true; }
             },
             written = write_some(&mut stdin, &pending), if !pending.is_empty() => match written {
                 Ok(length) => drop(pending.split_to(length)),
@@ -89,7 +91,12 @@ pub(super) async fn serve(
     };
     drop(stdin);
     let (status, ended) = match ended {
-        Ended::Served => exit_of(&mut child, &mut complaint).await,
+        Ended::Served => match exit_of(&mut child, &mut complaint).await {
+            // git complains of a client that leaves in the middle; the fault is not its own.
+            (status, Ended::Failed) if client_ended => (status, Ended::ClientGone),
+            other => other,
+        },
+        Ended::ClientGone if inbound.flooded() => (128, Ended::Flooded),
         Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
     };
     complaint.log();

@@ -202,6 +202,24 @@ impl Change {
     }
 }
 
+impl Change {
+    /// Until when a key is to be good, when the change says so.
+    #[must_use]
+    pub fn expiry(&self) -> Option<Expiry> {
+        if let Self::KeyAdd { expiry, .. } | Self::KeyExpire { expiry, .. } | Self::KeyRotate { expiry, .. } = self {
+            Some(*expiry)
+        } else {
+            None
+        }
+    }
+
+    /// The grants that the change gives.
+    #[must_use]
+    pub fn grants(&self) -> &[Grant] {
+        if let Self::KeyAdd { grants, .. } | Self::KeyGrant { grants, .. } = self { grants } else { &[] }
+    }
+}
+
 /// A rule of the registry that a change would break. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Conflict {

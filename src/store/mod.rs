@@ -40,6 +40,14 @@ pub enum StoreError {
     Io(#[from] std::io::Error),
 }
 
+/// Whether the machine lacks descriptors, memory or processes: a fault that passes, and none of the repository.
+#[must_use]
+pub fn is_shortage(error: &std::io::Error) -> bool {
+    use rustix::io::Errno;
+    let short = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::AGAIN];
+    Errno::from_io_error(error).is_some_and(|errno| short.contains(&errno))
+}
+
 impl From<rustix::io::Errno> for StoreError {
     fn from(errno: rustix::io::Errno) -> Self {
         match errno {
@@ -65,7 +73,7 @@ pub struct Store {
 ///
 /// ```compile_fail
 /// fn forge(dir: std::os::fd::OwnedFd, name: pullgate::model::repo_path::RepoPath) -> pullgate::store::BareRepo {
-///     pullgate::store::BareRepo { dir, path: "/etc".into(), name, borrows: Vec::new() }
+///     pullgate::store::BareRepo { dir, path: "/etc".into(), name, borrows: Vec::new(), borrowed_objects: Vec::new() }
 /// }
 /// ```
 #[derive(Debug)]
@@ -74,6 +82,7 @@ pub struct BareRepo {
     path: PathBuf,
     name: RepoPath,
     borrows: Vec<RepoPath>,
+    borrowed_objects: Vec<PathBuf>,
 }
 
 impl Store {
@@ -124,6 +133,12 @@ impl BareRepo {
     #[must_use]
     pub fn borrows(&self) -> &[RepoPath] {
         &self.borrows
+    }
+
+    /// The object folders of [`BareRepo::borrows`], by paths that had no symbolic link in them when they were vetted.
+    #[must_use]
+    pub fn borrowed_objects(&self) -> &[PathBuf] {
+        &self.borrowed_objects
     }
 }
 

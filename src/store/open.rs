@@ -18,7 +18,9 @@ impl Store {
     pub fn open(&self, name: &RepoPath) -> Result<BareRepo, StoreError> {
         let dir = self.open_directory(name)?;
         let borrows = alternates::vetted(self, name, dir.as_fd())?;
-        Ok(BareRepo { path: self.root().join(directory_of(name)), dir, name: name.clone(), borrows })
+        let borrowed_objects =
+            borrows.iter().map(|other| self.root().join(directory_of(other)).join("objects")).collect();
+        Ok(BareRepo { path: self.root().join(directory_of(name)), dir, name: name.clone(), borrows, borrowed_objects })
     }
 
     /// The directory alone, checked to be a bare repository of a trusted owner.

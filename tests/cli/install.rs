@@ -136,6 +136,8 @@ fn help_is_a_reference() {
         &["group", "add"],
         &["group", "remove"],
         &["explain"],
+        &["apply"],
+        &["export"],
         &["whereis"],
         &["known-hosts"],
         &["host-key"],

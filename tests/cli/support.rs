@@ -97,6 +97,8 @@ impl Site {
         settings.add_filter(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "[TIME]");
         settings.add_filter(r#""\d{4}-\d\d-\d\dT[^"]*Z""#, "\"[TIME]\"");
         settings.add_filter(&format!(r#"(by |"added_by": "|\]  |belongs to ){user}"#), "${1}[USER]");
+        settings.add_filter(r"git: /.* is version .*", "git: [PROGRAM] is version [VERSION]");
+        settings.add_filter(r"Landlock \d+", "Landlock [VERSION]");
         settings.add_filter(r"pullgate \d+\.\d+\.\d+", "pullgate [VERSION]");
         settings.bind(|| insta::assert_snapshot!(name, text));
     }
@@ -104,7 +106,9 @@ impl Site {
 
 fn program(dir: &Path) -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("pullgate"));
-    command.current_dir(dir).env_clear().stdin(Stdio::null());
+    // git is found by it.
+    let path = std::env::var_os("PATH").unwrap();
+    command.current_dir(dir).env_clear().env("PATH", path).stdin(Stdio::null());
     command
 }
 

@@ -100,6 +100,14 @@ const PRINTS: Confined = Confined {
 
 const UNFINISHED: Confined = Confined { tests_may: false, remedy: "finish it: no half-done code is kept", ..PRINTS };
 
+const CONFINES: Confined = Confined {
+    what: What::Word(""),
+    may: &["src/sandbox*"],
+    one_file: false,
+    tests_may: false,
+    remedy: "only src/sandbox confines; hand it a Profile",
+};
+
 /// Every confined thing.
 pub(crate) const CONFINED: &[Confined] = &[
     Confined {
@@ -132,6 +140,10 @@ pub(crate) const CONFINED: &[Confined] = &[
         tests_may: false,
         remedy: "only the SSH handler's auth_publickey turns a verified key into a ProvenKey; take the ProvenKey",
     },
+    Confined { what: What::Word("landlock"), ..CONFINES },
+    Confined { what: What::Word("seccompiler"), ..CONFINES },
+    // Closes descriptors by number: a tool that can pull the floor from under anybody's feet.
+    Confined { what: What::Word("nix"), ..CONFINES },
     Confined {
         what: What::Word("anyhow"),
         may: &["src/main.rs"],

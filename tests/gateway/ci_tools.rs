@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use crate::harness::{Gateway, Said, plain_git, run};
 
 /// A gateway with `acme/app`, which has the submodule `../lib.git`, and a key for both.
-struct Site {
-    gateway: Gateway,
+pub(crate) struct Site {
+    pub(crate) gateway: Gateway,
     key: PathBuf,
-    tip: String,
+    pub(crate) tip: String,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let gateway = Gateway::start();
         let (app, lib) = (gateway.repo("acme/app"), gateway.repo("acme/lib"));
         let key = gateway.key("ci", &["acme/*"]);

@@ -18,6 +18,21 @@ fn quickstart_clones_refuses_a_push_and_can_be_run_again() {
         let log = run(plain_git(&site.join("first-clone")).args(["log", "--oneline"])).ok();
         assert_eq!(log.lines().count(), 3);
     }
+    // An earlier run that was cut off before the key was registered.
+    let config = site.join("config.toml");
+    run(Command::new(program()).args(["key", "remove", "acme/quickstart", "--config"]).arg(&config)).ok();
+    let said = run(Command::new(program()).arg("quickstart").arg(&site).arg("--once").current_dir(dir.path())).ok();
+    assert!(said.contains("pullgate key add acme quickstart"), "{said}");
+}
+
+#[test]
+fn quickstart_leaves_other_folders_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("known_hosts"), "mine").unwrap();
+    let said = run(Command::new(program()).arg("quickstart").arg(dir.path()).arg("--once")).failed();
+    assert!(said.contains("was not made by quickstart"), "{said}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read_to_string(dir.path().join("known_hosts")).unwrap(), "mine");
 }
 
 /// What quickstart prints to be pasted works as it stands, while it stays up, from another folder.

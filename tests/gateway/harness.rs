@@ -301,7 +301,11 @@ pub(crate) fn plain_git(dir: &Path) -> Command {
 }
 
 pub(crate) fn program() -> &'static str {
-    env!("CARGO_BIN_EXE_pullgate")
+    // A copy in a place where another user may execute it: `just cell-test`.
+    static COPY: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();
+    COPY.get_or_init(|| std::env::var("PULLGATE_TEST_PROGRAM").ok())
+        .as_deref()
+        .unwrap_or(env!("CARGO_BIN_EXE_pullgate"))
 }
 
 /// For tests that start their own process and look at what it leaves.

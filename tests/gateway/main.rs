@@ -9,11 +9,14 @@
 )]
 
 mod algorithms;
+mod bombs;
+mod ci_pages;
 mod ci_tools;
 mod clones;
 mod crash;
 mod documents;
 mod harness;
+mod hostile_repos;
 mod keys;
 mod messages;
 mod refusals;
@@ -22,3 +25,4 @@ mod rotation;
 mod scene;
 mod sessions;
 mod storms;
+mod threats;

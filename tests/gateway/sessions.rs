@@ -93,6 +93,34 @@ fn several_fetches_share_one_connection() {
     assert_eq!(gateway.audit().matches("\"event\":\"login\"").count(), 1);
 }
 
+/// Clients that keep a connection open fetch over it all day.
+#[test]
+fn one_connection_serves_fetch_after_fetch() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let socket = tempfile::tempdir().unwrap();
+    let master = Master::open(&gateway, &key, &socket.path().join("s"));
+    for _ in 0..25 {
+        let mut git = plain_git(&gateway.path(""));
+        run(git.env("GIT_SSH_COMMAND", &master.line).args(["ls-remote", &gateway.url("acme/app")])).ok();
+    }
+    assert_eq!(gateway.audit().matches("\"event\":\"login\"").count(), 1, "it was one connection");
+}
+
+#[test]
+fn a_renamed_key_is_called_by_its_new_name_at_once() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let socket = tempfile::tempdir().unwrap();
+    let master = Master::open(&gateway, &key, &socket.path().join("s"));
+    gateway.pullgate(["key", "rename", "acme/ci", "robot"]).ok();
+    let mut git = plain_git(&gateway.path(""));
+    let said = run(git.env("GIT_SSH_COMMAND", &master.line).args(["ls-remote", &gateway.url("acme/none")])).failed();
+    assert!(said.contains("not granted to key acme/robot ("), "{said}");
+}
+
 #[test]
 fn a_removed_key_is_refused_on_its_open_connection() {
     let gateway = Gateway::start();

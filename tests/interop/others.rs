@@ -10,9 +10,9 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         Check { name: "ssh-audit finds no failure".to_owned(), missing: missing(&["ssh-audit"]), run: Box::new(audit) },
         Check {
-            name: "git-lfs falls back cleanly".to_owned(),
+            name: "git-lfs is told clearly".to_owned(),
             missing: missing(&["git-lfs"]),
-            run: Box::new(lfs_falls_back),
+            run: Box::new(lfs_is_told),
         },
     ]
 }
@@ -37,8 +37,9 @@ fn audit() {
     assert_eq!(failures(&without), [""; 0], "{without}");
 }
 
-/// git-lfs asks over SSH where the files are; 127 makes it look elsewhere, and the sentence is what it shows when it traces.
-fn lfs_falls_back() {
+/// git-lfs asks over SSH where the files are, twice: for its own protocol, and for an address. Both end with 127 and a sentence
+/// that it shows as it is; where an address is configured, it does not ask.
+fn lfs_is_told() {
     let site = Site::new(&["ed25519"]);
     let home = site.gateway.path("home");
     let ssh = format!(
@@ -62,9 +63,15 @@ fn lfs_falls_back() {
     }
     git(&site.gateway.path(""), &["clone", "-q", &site.url("acme/app.git"), "work"]).ok();
     let pulled = git(&work, &["lfs", "pull", "origin"]);
-    // It asked by SSH, was told that there is no such command, and went on to the web address that it guesses.
-    assert!(pulled.err.contains("git-lfs-authenticate"), "{}", pulled.err);
-    assert!(!pulled.err.contains("SSH_EXIT") && pulled.err.contains("https://localhost"), "{}", pulled.err);
-    let audit = site.gateway.audit();
-    assert!(audit.matches("\"event\":\"login\"").count() >= 2, "{audit}");
+    assert_ne!(pulled.code, Some(0));
+    let shown: Vec<&str> = pulled.err.lines().filter(|line| !line.contains(" trace ")).collect();
+    assert!(shown.contains(&"batch request: git-lfs-authenticate: not found: exit status 127"), "{}", pulled.err);
+    assert!(pulled.err.contains("attempting pure SSH protocol connection"), "{}", pulled.err);
+    let logins = || site.gateway.audit().matches("\"event\":\"login\"").count();
+    let before = logins();
+    run(plain_git(&work).args(["config", "lfs.url", "http://127.0.0.1:9/acme/app"])).ok();
+    let elsewhere = git(&work, &["lfs", "pull", "origin"]);
+    assert!(elsewhere.err.contains("127.0.0.1:9") && logins() == before, "{}", elsewhere.err);
+    // The checkout itself is good all the same, with pointers in place of the files.
+    assert!(std::fs::read_to_string(work.join("big.bin")).unwrap().starts_with("version https://git-lfs"));
 }

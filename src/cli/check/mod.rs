@@ -3,8 +3,10 @@
 //! A new look at something is a function in [`LOOKS`].
 
 mod files;
+mod git;
 mod host_keys;
 mod registry;
+mod sandbox;
 
 use serde::Serialize;
 
@@ -59,6 +61,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     host_keys::announced,
     files::audit_file,
     files::control_socket,
+    git::serves,
     registry::opens,
 ];
 

@@ -11,12 +11,15 @@ use crate::admin::group::GroupView;
 use crate::admin::repo::RepoView;
 use crate::admin::view::{AccountView, KeyView, Page};
 use crate::admin::{Done, Faults};
+use crate::registry::MAX_COMMIT;
+use crate::registry::change::Change;
 use crate::registry::record::Holder;
 
 /// The version of the protocol. It changes when a request or an answer changes its meaning.
 pub const VERSION: u32 = 1;
-/// The largest frame, without its length, in bytes.
-pub const MAX_FRAME: usize = 1024 * 1024;
+/// The largest frame, without its length, in bytes: what the registry commits at once, and a little more. Nobody but an
+/// operator makes the daemon take so much: the kernel says who a peer is before a byte of it is read.
+pub const MAX_FRAME: usize = MAX_COMMIT + 2 * 1024 * 1024;
 /// The bytes of a frame's length.
 pub const HEADER: usize = 4;
 
@@ -145,6 +148,11 @@ pub enum Request {
         group: String,
         with_grants: bool,
     },
+    /// Changes to be committed together, which the command made out of a file.
+    Apply {
+        changes: Vec<Change>,
+    },
+    PublicList {},
     Explain {
         key: String,
         repo: String,
@@ -191,6 +199,8 @@ pub enum Answer {
     Repo(RepoView),
     /// A page of groups.
     Groups(Page<GroupView>),
+    /// Names of public repositories.
+    Public(Vec<String>),
     /// Why a key may or may not fetch a repository.
     Explained(Box<Explained>),
 }
@@ -331,8 +341,8 @@ mod tests {
     #[test]
     fn what_is_too_long_is_neither_announced_nor_made() {
         assert!(matches!(length([0xff; HEADER]), Err(FrameError::TooLong(_))));
-        assert_eq!(length([0, 0x10, 0, 0]).unwrap(), MAX_FRAME);
-        assert!(matches!(length([0, 0x10, 0, 1]), Err(FrameError::TooLong(_))));
+        assert_eq!(length([2, 0x20, 0, 0]).unwrap(), MAX_FRAME);
+        assert!(matches!(length([2, 0x20, 0, 1]), Err(FrameError::TooLong(_))));
         let request = Request::KeyNote { key: "a/b".to_owned(), note: "x".repeat(MAX_FRAME) };
         assert!(matches!(encode(&request), Err(FrameError::TooLong(_))));
     }

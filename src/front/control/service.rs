@@ -105,6 +105,8 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             parse.done()?;
             with(group, |(account, group)| admin.group_remove(by, &account, &group, with_grants).map(Answer::Done))
         }
+        Request::Apply { changes } => admin.apply(by, &changes).map(Answer::Done),
+        Request::PublicList {} => admin.public_list(by).map(Answer::Public),
         Request::Explain { key, repo, from } => {
             let all = both(parse.key_ref(&key), parse.repo(&repo));
             let from = parse.optional(from, |parse, text| parse.address(&text));

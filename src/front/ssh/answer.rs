@@ -1,6 +1,7 @@
 //! From an exec line to its answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::channel::ChannelOut;
 use super::exec_line::{self, ExecLine};
@@ -13,6 +14,8 @@ use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::printable_bytes;
 
+/// How long a client may leave no room for a refusal.
+const LAST_WORDS: Duration = Duration::from_secs(30);
 /// What git exits with when it dies.
 const FATAL: u32 = 128;
 /// What a shell exits with when there is no such command; git-lfs then looks elsewhere, and takes any other status as final.
@@ -27,7 +30,7 @@ pub(super) enum Who {
 }
 
 impl Who {
-    fn subject(&self) -> &Subject {
+    pub(super) fn subject(&self) -> &Subject {
         match self {
             Self::Principal(principal) => principal.subject(),
             Self::ToldOnly(_, subject) => subject,
@@ -60,6 +63,8 @@ async fn answer(
     let command = exec_line::parse(line);
     let speaks_pkt_lines = matches!(command, ExecLine::UploadPack(_) | ExecLine::Push(_) | ExecLine::Archive(_));
     if let ExecLine::Lfs(name) = command {
+        // The words and the status are what git-lfs understands; the record is as for anything else that is not served.
+        drop(door.gate.decline(who.subject(), Declined::NotServed(name.to_owned())));
         out.say(&format!("{name}: not found")).await?;
         return out.finish(NO_SUCH_COMMAND).await;
     }
@@ -67,7 +72,8 @@ async fn answer(
         Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone())),
         Who::Principal(principal) => ask(command, line, protocol)
             .map_err(|declined| door.gate.decline(who.subject(), declined))
-            .and_then(|ask| door.gate.authorize(principal, ask)),
+            // It looks into the store, which may be a file system that hangs: not on a thread that others wait for.
+            .and_then(|ask| tokio::task::block_in_place(|| door.gate.authorize(principal, ask))),
     };
     match decision {
         Ok(fetch) => {
@@ -75,20 +81,35 @@ async fn answer(
                 && let Some(warning) = door.gate.ends_soon(principal, door.settings.expiry_warning)
             {
                 // On standard error, which git leaves alone and a build log shows.
-                out.say(&warning).await?;
+                if out.say(&warning).await.is_err() {
+                    // The fetch leaves its record when it is dropped.
+                    return Err(Gone);
+                }
             }
             let (finished, out) = door.git.run(fetch, inbound, out).await;
             out.finish(finished.status).await
         }
         Err(refusal) if speaks_pkt_lines => {
             // git prints this one line and nothing about access rights; on standard error it would add that.
-            out.send(pkt_line::err(&refusal.to_string())).await?;
+            let line = pkt_line::err(&refusal.to_string());
+            tokio::time::timeout(LAST_WORDS, out.send(line)).await.unwrap_or(Err(Gone))?;
+            heard(inbound).await;
             out.finish(FATAL).await
         }
         Err(refusal) => {
             out.say(&refusal.to_string()).await?;
             out.finish(FATAL).await
         }
+    }
+}
+
+/// Waits until the client has no more to say, which git shows by its end of file once it has read why; not for long. A
+/// channel that is closed at once is taken by JSch for one that never opened, and the reason is lost.
+async fn heard(mut inbound: Inbound) {
+    const AT_MOST: Duration = Duration::from_millis(500);
+    let silent = async { while inbound.next().await.is_some() {} };
+    if tokio::time::timeout(AT_MOST, silent).await.is_err() {
+        tracing::debug!("a refused client keeps its channel open");
     }
 }
 

@@ -1,5 +1,7 @@
 //! One session channel (RFC 4254 §6): at most one command, and its way out.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use russh::ChannelWriteHalf;
 use russh::server::Msg;
@@ -25,6 +27,12 @@ impl ChannelState {
         Self { write: Some(write), protocol: GitProtocol::default(), feed: None, open: watch::channel(()).0 }
     }
 
+    /// Whether its command was answered. The library forgets a channel that we close first, and does not tell when the
+    /// client closes it too.
+    pub(super) fn is_answered(&self) -> bool {
+        self.write.is_none() && self.open.receiver_count() == 0
+    }
+
     /// The way out, for the first command; `None` for a second one.
     pub(super) fn take_out(&mut self) -> Option<ChannelOut> {
         Some(ChannelOut { write: self.write.take()?, open: self.open.subscribe() })
@@ -37,6 +45,8 @@ pub(super) struct ChannelOut {
     open: watch::Receiver<()>,
 }
 
+/// How long a client may leave no room for a few words.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// RFC 4254 §5.2.
 const STDERR: u32 = 1;
 
@@ -44,15 +54,6 @@ impl ChannelOut {
     /// Waits until the client closed the channel or is gone. Nothing is ever sent on `open`: only its end is news.
     async fn closed(open: &mut watch::Receiver<()>) {
         while open.changed().await.is_ok() {}
-    }
-
-    /// A line for people, on the client's standard error.
-    pub(super) async fn say(&mut self, text: &str) -> Result<(), Gone> {
-        let bytes = Bytes::from(format!("{text}\n"));
-        tokio::select! {
-            sent = self.write.extended_data_bytes(STDERR, bytes) => sent.map_err(|_| Gone),
-            () = Self::closed(&mut self.open) => Err(Gone),
-        }
     }
 
     /// Ends the channel: exit status, end of file, close, in the order that every client waits for.
@@ -65,6 +66,7 @@ impl ChannelOut {
         tokio::select! {
             ended = ending => ended.map_err(|_| Gone),
             () = Self::closed(&mut self.open) => Err(Gone),
+            () = tokio::time::sleep(PATIENCE) => Err(Gone),
         }
     }
 }
@@ -74,6 +76,15 @@ impl Outbound for ChannelOut {
         tokio::select! {
             sent = self.write.data_bytes(bytes) => sent.map_err(|_| Gone),
             () = Self::closed(&mut self.open) => Err(Gone),
+        }
+    }
+
+    async fn say(&mut self, text: &str) -> Result<(), Gone> {
+        let bytes = Bytes::from(format!("{text}\n"));
+        tokio::select! {
+            sent = self.write.extended_data_bytes(STDERR, bytes) => sent.map_err(|_| Gone),
+            () = Self::closed(&mut self.open) => Err(Gone),
+            () = tokio::time::sleep(PATIENCE) => Err(Gone),
         }
     }
 

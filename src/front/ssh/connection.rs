@@ -1,6 +1,6 @@
 //! The state of one connection, and what its callbacks do.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use russh::keys::PublicKey as SshKey;
@@ -12,7 +12,7 @@ use super::answer::{self, Who};
 use super::channel::ChannelState;
 use super::listener::Startup;
 use crate::audit::Subject;
-use crate::gate::Admission;
+use crate::gate::{Admission, Declined};
 use crate::git::inbound;
 use crate::model::public_key::PublicKey;
 
@@ -37,6 +37,10 @@ pub(super) struct Connection {
     pub(super) who: Option<Arc<Who>>,
     pub(super) startup: Option<Startup>,
     probes: usize,
+    /// How far the peer came, for the record of a login that came to nothing.
+    pub(super) tried: Tried,
+    /// What was refused beside fetches; each is recorded once, however often it is asked for.
+    refused: BTreeSet<&'static str>,
     pub(super) channels: HashMap<ChannelId, ChannelState>,
 }
 
@@ -44,18 +48,36 @@ pub(super) type Result<T, E = ConnectionError> = std::result::Result<T, E>;
 
 impl Connection {
     pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup) -> Self {
-        Self { door, subject, proven: None, who: None, startup: Some(startup), probes: 0, channels: HashMap::new() }
+        Self {
+            door,
+            subject,
+            proven: None,
+            who: None,
+            startup: Some(startup),
+            probes: 0,
+            tried: Tried::Nothing,
+            refused: BTreeSet::new(),
+            channels: HashMap::new(),
+        }
     }
 
     /// Whether an offered key may go on to prove itself. Grants nothing and remembers nothing but the count.
     pub(super) fn offered(&mut self, key: &SshKey) -> Result<bool> {
         self.probes += 1;
         if self.probes > self.door.settings.key_probes {
+            self.tried = Tried::TooManyKeys;
             return Err(ConnectionError::TooManyKeys);
         }
+        self.tried = Tried::UnknownKey;
         let Ok(key) = PublicKey::from_peer(key) else { return Ok(false) };
+        self.subject.fingerprint = Some(key.fingerprint());
         match self.door.gate.knows(&key) {
-            Ok(known) => Ok(known),
+            Ok(known) => {
+                if known {
+                    self.tried = Tried::NotProved;
+                }
+                Ok(known)
+            }
             // Let in far enough to be told that we cannot say.
             Err(unavailable) => {
                 tracing::error!(%unavailable, "an offered key cannot be looked up");
@@ -72,28 +94,42 @@ impl Connection {
         });
         let Some((who, state, out)) = started else {
             // A second command on one channel (RFC 4254 §6.5 allows one), or nobody to answer.
+            self.note("a second command on one channel");
             return Ok(session.channel_failure(channel)?);
         };
         session.channel_success(channel)?;
         let door = Arc::clone(&self.door);
         match command {
-            Command::Shell => drop(tokio::spawn(answer::greet(door, who, out))),
+            Command::Shell => drop(self.door.answers.spawn(answer::greet(door, who, out))),
             Command::Exec(line) => {
                 let (feed, inbound) = inbound::channel(door.settings.inbound);
                 state.feed = Some(feed);
-                drop(tokio::spawn(answer::exec(door, who, line, state.protocol, inbound, out)));
+                drop(self.door.answers.spawn(answer::exec(door, who, line, state.protocol, inbound, out)));
             }
         }
         Ok(())
     }
 
-    pub(super) fn refuse_request(&mut self, channel: ChannelId, session: &mut Session, what: &str) -> Result<()> {
-        tracing::info!(subject = ?self.subject, what, "a channel request is refused");
+    /// Records what was refused, once for each kind: a peer that asks a thousand times fills no file.
+    pub(super) fn note(&mut self, what: &'static str) {
+        if self.refused.insert(what) {
+            let subject = self.who.as_ref().map_or(&self.subject, |who| who.subject());
+            drop(self.door.gate.decline(subject, Declined::NotServed(what.to_owned())));
+        }
+    }
+
+    pub(super) fn refuse_request(
+        &mut self,
+        channel: ChannelId,
+        session: &mut Session,
+        what: &'static str,
+    ) -> Result<()> {
+        self.note(what);
         Ok(session.channel_failure(channel)?)
     }
 
-    pub(super) async fn refuse_channel(&mut self, reply: ChannelOpenHandle, what: &str) -> Result<()> {
-        tracing::info!(subject = ?self.subject, what, "a channel is refused");
+    pub(super) async fn refuse_channel(&mut self, reply: ChannelOpenHandle, what: &'static str) -> Result<()> {
+        self.note(what);
         reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
         Ok(())
     }
@@ -101,9 +137,31 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.who.is_none() {
-            let reason = if self.probes == 0 { "no key was offered" } else { "no offered key is registered" };
-            self.door.gate.turned_away(self.subject.clone(), reason);
+        // Who never tried to log in (a port scan, a balancer's probe) is no decision of ours.
+        if self.who.is_none() && self.tried != Tried::Nothing {
+            self.door.gate.turned_away(self.subject.clone(), self.tried.word());
+        }
+    }
+}
+
+/// How far a login came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tried {
+    Nothing,
+    NoKey,
+    UnknownKey,
+    NotProved,
+    TooManyKeys,
+}
+
+impl Tried {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::NoKey => "no-key",
+            Self::UnknownKey => "unknown-key",
+            Self::NotProved => "not-proved",
+            Self::TooManyKeys => "too-many-keys",
         }
     }
 }

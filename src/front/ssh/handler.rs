@@ -11,7 +11,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 
 use super::answer::Who;
 use super::channel::ChannelState;
-use super::connection::{Command, Connection, ConnectionError, Result};
+use super::connection::{Command, Connection, ConnectionError, Result, Tried};
 use crate::gate::{Admission, Declined, ProvenKey, Sha1Signature};
 use crate::git::inbound;
 use crate::model::protocol::GitProtocol;
@@ -21,6 +21,10 @@ impl Handler for Connection {
     type Error = ConnectionError;
 
     async fn auth_none(&mut self, _user: &str) -> Result<Auth> {
+        // Every client begins so, to hear which methods there are.
+        if self.tried == Tried::Nothing {
+            self.tried = Tried::NoKey;
+        }
         Ok(Auth::reject())
     }
 
@@ -73,7 +77,9 @@ impl Handler for Connection {
             Some(Admission::Registered(principal)) => {
                 Who::Principal(self.door.gate.entered(principal, session.remote_sshid()))
             }
-            Some(Admission::ToldOnly(declined, subject)) => Who::ToldOnly(declined, subject),
+            Some(Admission::ToldOnly(declined, subject)) => {
+                Who::ToldOnly(declined, self.door.gate.entered_to_be_told(subject, session.remote_sshid()))
+            }
             // The library says that somebody is in whom we did not let in: no more of this connection.
             Some(Admission::Unknown) | None => {
                 tracing::error!("a login without a proof was reported");
@@ -112,7 +118,9 @@ impl Handler for Connection {
         if self.who.is_none() {
             return self.refuse_channel(reply, "a session before login").await;
         }
+        self.channels.retain(|_, state| !state.is_answered());
         if self.channels.len() >= self.door.settings.channels {
+            self.note("too many channels");
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }
@@ -182,15 +190,14 @@ impl Handler for Connection {
         Ok(())
     }
 
-    async fn data(&mut self, channel: ChannelId, data: &[u8], session: &mut Session) -> Result<()> {
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<()> {
         if let Some(state) = self.channels.get_mut(&channel)
             && let Some(feed) = &mut state.feed
             && let Err(inbound::Flooded) = feed.push(data)
         {
             tracing::warn!(subject = ?self.subject, "a client sent more than it may on a channel");
-            // The task sees it too and leaves its record; the client gets its close.
+            // The task sees it too, tells the client why, and closes.
             state.feed = None;
-            session.close(channel)?;
         }
         Ok(())
     }
@@ -279,6 +286,7 @@ impl Handler for Connection {
     }
 
     async fn agent_request(&mut self, _channel: ChannelId, _session: &mut Session) -> Result<bool> {
+        self.note("auth-agent-req");
         Ok(false)
     }
 
@@ -288,6 +296,7 @@ impl Handler for Connection {
     }
 
     async fn tcpip_forward(&mut self, _address: &str, _port: &mut u32, _session: &mut Session) -> Result<bool> {
+        self.note("tcpip-forward");
         Ok(false)
     }
 
@@ -296,6 +305,7 @@ impl Handler for Connection {
     }
 
     async fn streamlocal_forward(&mut self, _socket_path: &str, _session: &mut Session) -> Result<bool> {
+        self.note("streamlocal-forward");
         Ok(false)
     }
 

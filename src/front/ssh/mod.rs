@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::PrivateKey;
+use tokio_util::task::TaskTracker;
 
 use crate::gate::Gate;
 use crate::git::Git;
@@ -69,6 +70,8 @@ pub struct Door {
     settings: Settings,
     public_address: String,
     config: Arc<russh::server::Config>,
+    /// The answers that run, so that a daemon that stops can wait for their records.
+    answers: TaskTracker,
 }
 
 impl Door {
@@ -76,6 +79,12 @@ impl Door {
     #[must_use]
     pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
         let config = Arc::new(algorithms::config(host_keys, &settings));
-        Self { gate, git, settings, public_address, config }
+        Self { gate, git, settings, public_address, config, answers: TaskTracker::new() }
+    }
+
+    /// Waits until every answer came to its end.
+    pub async fn answered(&self) {
+        self.answers.close();
+        self.answers.wait().await;
     }
 }

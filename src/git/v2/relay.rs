@@ -54,7 +54,7 @@ pub(super) async fn answer(
             Found::Kept(reader) => (reader, Source::Hit),
             Found::Growing(reader) => (reader, Source::Joined),
             Found::Bypass(why) => return Relayed::Not(why),
-            Found::Missing(writer, reader) => match Child::start_request(&git.program, fetch) {
+            Found::Missing(writer, reader) => match Child::start_request(git, fetch) {
                 Ok(child) => {
                     let end = Instant::now() + git.settings.total;
                     // On its own feet: it goes on when the client that began it leaves and others wait.

@@ -126,3 +126,15 @@ fn the_largest_group_fits_the_index() {
     assert_eq!(lookup.group(&account("acme"), &name).unwrap().unwrap().repos, members);
     assert!(from_index(&lookup));
 }
+
+#[test]
+fn an_account_is_closed_only_when_it_holds_no_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lookup, amend) = open(dir.path()).unwrap();
+    commit(&amend, &[account_add("acme"), key_add(1, "acme/ci", &[])]);
+    let close = Change::AccountClose { account: account("acme") };
+    assert_eq!(conflict(&amend, std::slice::from_ref(&close)), Conflict::NotEmpty(account("acme")));
+    assert!(lookup.key(&key(1).fingerprint()).unwrap().is_some());
+    commit(&amend, &[Change::KeyRemove { key: key(1).fingerprint() }, close]);
+    assert_eq!(lookup.account(&account("acme")).unwrap(), None);
+}

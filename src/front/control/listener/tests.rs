@@ -101,7 +101,8 @@ fn a_peer_that_is_no_operator_is_told_so_and_nothing_is_done() {
 fn a_frame_that_is_too_long_is_refused_by_its_length_alone() {
     let daemon = Daemon::start(|_| {});
     let found = faults(&daemon.raw(&[0x40, 0, 0, 0]));
-    assert!(found.list()[0].fact.contains("longer than the 1048576"), "{found:?}");
+    let most = format!("longer than the {}", crate::front::control::protocol::MAX_FRAME);
+    assert!(found.list()[0].fact.contains(&most), "{found:?}");
 }
 
 #[test]

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Makes the seed corpora from real traffic: what pullgate's own command sends to the control socket, what git's and
+ssh-keygen's own output looks like, a journal that a real registry wrote. Usage: fuzz/seed.py PULLGATE. No private key is
+kept."""
+import os
+import pathlib
+import socket
+import subprocess
+import sys
+import tempfile
+
+program = os.path.abspath(sys.argv[1])
+fuzz = pathlib.Path(__file__).resolve().parent
+
+
+def seed(target, name, data):
+    folder = fuzz / "seeds" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+with tempfile.TemporaryDirectory() as temp:
+    temp = pathlib.Path(temp)
+
+    def run(*args, check=True):
+        return subprocess.run(args, cwd=temp, check=check, capture_output=True)
+
+    def pullgate(*args, check=True):
+        return run(program, "--config", str(temp / "config.toml"), *args, check=check)
+
+    run(program, "init", str(temp))
+    keys = []
+    for kind, bits in [("ed25519", None), ("ecdsa", "256"), ("ecdsa", "521"), ("rsa", "3072")]:
+        name = kind + (bits or "")
+        run("ssh-keygen", "-q", "-N", "", "-C", "seed", "-t", kind, *(["-b", bits] if bits else []), "-f", name)
+        keys.append(name)
+        seed("public_key", name, (temp / (name + ".pub")).read_bytes())
+        for form in ["RFC4716", "PKCS8", "PEM"]:
+            out = run("ssh-keygen", "-e", "-m", form, "-f", name + ".pub", check=False).stdout
+            if out:
+                seed("public_key", name + "." + form, out)
+
+    commands = [
+        ["account", "add", "acme"],
+        ["account", "list"],
+        *[["key", "add", "acme", key, "--key", key + ".pub", "--grant", "acme/app", "--expires", "90d"] for key in keys],
+        ["key", "list", "acme"],
+        ["key", "grant", "acme/rsa3072", "acme/*"],
+        ["key", "show", "acme/ed25519"],
+        ["key", "rename", "acme/ed25519", "other"],
+        ["repo", "publish", "acme/app"],
+        ["whereis", "ed25519.pub"],
+        ["key", "remove", "acme/other"],
+    ]
+    for command in commands:
+        pullgate(*command, check=False)
+    seed("journal", "real", next((temp / "state/registry").glob("*journal*")).read_bytes())
+
+    path = str(temp / "state/control.sock")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    listener.settimeout(5)
+    for n, command in enumerate(commands):
+        child = subprocess.Popen([program, "--config", str(temp / "config.toml"), *command], cwd=temp,
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        data = b""
+        # It asks first whether anybody is there, and hangs up.
+        while not data:
+            try:
+                peer, _ = listener.accept()
+            except TimeoutError:
+                # A command that found out by itself.
+                break
+            peer.settimeout(10)
+            data = peer.recv(4)
+            while 4 <= len(data) < 4 + int.from_bytes(data[:4], "big"):
+                data += peer.recv(65536)
+            peer.close()
+        child.kill()
+        child.wait()
+        if data:
+            seed("control_frame", f"{n:02}-" + "-".join(command[:2]), data)
+
+    # What git and its like hand to ssh as the command, seen by a program in ssh's place.
+    spy = temp / "spy"
+    spy.write_text('#!/bin/sh\nfor last; do :; done\nprintf %s "$last" > "$SPY"\nprintf %s "$GIT_PROTOCOL" > "$SPY.env"\nexit 1\n')
+    spy.chmod(0o755)
+    urls = ["ssh://git@host/acme/app.git", "git@host:acme/app", "ssh://git@host/~acme/it's", "git@host:a b/c!d"]
+    for n, url in enumerate(urls):
+        for verb in [["ls-remote", url], ["archive", "--remote=" + url, "HEAD"], ["clone", "-u", "git upload-pack", url, "x"]]:
+            said = temp / "said"
+            for version in "012":
+                env = dict(os.environ, GIT_SSH=str(spy), SPY=str(said), GIT_SSH_VARIANT="ssh")
+                subprocess.run(["git", "-c", "protocol.version=" + version, *verb], cwd=temp, env=env, capture_output=True)
+                if not said.exists():
+                    continue
+                seed("exec_line", f"{n}-{verb[0]}", said.read_bytes())
+                quoted = said.read_bytes().split(b" ", 1)[-1].strip(b"'")
+                seed("repo_path", f"{n}-{verb[0]}", quoted)
+                sent = (temp / "said.env").read_bytes()
+                if sent:
+                    seed("protocol_env", sent.decode().replace("=", ""), sent)
+                said.unlink()
+    seed("config", "example", (fuzz.parent / "config.example.toml").read_bytes())

@@ -1,0 +1,86 @@
+//! `apply`: many changes together, which the command made out of a file.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::fault::{Fault, Kind};
+use super::operator::Operator;
+use super::{Admin, Done, Faults, counted};
+use crate::audit::{Event, new_id};
+use crate::model::grant::Grant;
+use crate::model::name::{AccountName, GroupName};
+use crate::registry::change::{Change, Conflict};
+
+/// How many faults are told.
+const TOLD: usize = 50;
+
+impl Admin {
+    /// Commits changes together: all of them, or none. What single verbs check is checked here too: the policy about expiry,
+    /// and that grants reach into accounts and groups that are there.
+    ///
+    /// # Errors
+    /// Every fault that was found, or the rule that stands against a change, or the registry cannot write.
+    pub fn apply(&self, by: &Operator, changes: &[Change]) -> Result<Done, Faults> {
+        self.check_all(changes)?;
+        let committed = self.amend.commit(by.name(), changes)?;
+        let message = format!("applied {}", counted(changes.len(), "change"));
+        if committed.changed {
+            let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
+            self.audit.record(&new_id(), Event::Changed { by, seq, what });
+        }
+        Ok(Done { message, changed: committed.changed, warnings: Vec::new() })
+    }
+
+    /// The names of all public repositories.
+    ///
+    /// # Errors
+    /// The registry cannot say.
+    pub fn public_list(&self, _by: &Operator) -> Result<Vec<String>, Faults> {
+        Ok(self.lookup.publics(None)?.into_iter().map(|record| record.repo.to_string()).collect())
+    }
+
+    fn check_all(&self, changes: &[Change]) -> Result<(), Faults> {
+        let now = Timestamp::now();
+        let mut faults = Vec::new();
+        let mut accounts: BTreeMap<&str, bool> = BTreeMap::new();
+        let mut groups: BTreeSet<(&AccountName, &GroupName)> = BTreeSet::new();
+        for change in changes {
+            if let Change::AccountAdd { account } = change {
+                accounts.insert(account.as_str(), true);
+            } else if let Change::GroupAdd { account, group, .. } = change {
+                groups.insert((account, group));
+            }
+        }
+        for change in changes {
+            if faults.len() >= TOLD {
+                break;
+            }
+            let expiry = change.expiry();
+            let grants = change.grants();
+            if let Some(expiry) = expiry
+                && let Err(fault) = self.policy.expiry(Some(expiry), now)
+            {
+                faults.push(fault);
+            }
+            for grant in grants {
+                if !accounts.contains_key(grant.account_str())
+                    && let Ok(account) = AccountName::parse(grant.account_str())
+                {
+                    accounts.insert(grant.account_str(), self.lookup.account(&account)?.is_some());
+                }
+                if accounts.get(grant.account_str()) == Some(&false) {
+                    let fact = format!("{grant}: there is no account {}", grant.account_str());
+                    faults.push(Fault::new(Kind::NotFound, fact).field("grants"));
+                }
+                if let Grant::Group(account, group) = grant
+                    && !groups.contains(&(account, group))
+                    && self.lookup.group(account, group)?.is_none()
+                {
+                    faults.push(Fault::from(Conflict::NoGroup(account.clone(), group.clone())).field("grants"));
+                }
+            }
+        }
+        Faults::check(faults)
+    }
+}

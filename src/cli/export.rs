@@ -1,0 +1,26 @@
+//! `pullgate export`
+
+use super::Context;
+use super::declared::current;
+use super::io::{Stop, wrote};
+use crate::admin::fault::{Fault, Kind};
+
+/// Write the registry as a file that `apply` reads
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Write JSON instead of TOML
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let declared = current(&context.session()?)?;
+        if self.json {
+            return context.io.json(&declared);
+        }
+        let text = toml::to_string(&declared)
+            .map_err(|error| Fault::new(Kind::Internal, format!("the registry makes no TOML: {error}")))?;
+        wrote(write!(context.io.out, "{text}").and_then(|()| context.io.out.flush()))
+    }
+}

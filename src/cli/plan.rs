@@ -1,0 +1,230 @@
+//! The difference between the registry and a file, and the changes that close it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde::Serialize;
+
+use super::declared::{Declared, DeclaredKey};
+use super::io::Stop;
+use crate::admin::Faults;
+use crate::admin::fault::{Fault, Kind};
+use crate::admin::policy::Policy;
+use crate::model::expiry::Expiry;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::key_name::KeyName;
+use crate::model::text::Note;
+use crate::registry::change::Change;
+
+/// What is done to something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Action {
+    Add,
+    Change,
+    Remove,
+}
+
+/// One line of the difference.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Line {
+    pub(super) action: Action,
+    pub(super) kind: &'static str,
+    pub(super) name: String,
+    /// What changes in it; empty when it comes or goes as a whole.
+    pub(super) details: Vec<String>,
+}
+
+/// The difference, and the changes that close it, in an order in which each of them can be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) lines: Vec<Line>,
+    pub(super) changes: Vec<Change>,
+    faults: Vec<Fault>,
+}
+
+/// Compares. Without `prune` nothing is taken away.
+pub(super) fn plan(have: &Declared, want: &Declared, prune: bool, policy: &Policy) -> Result<Plan, Stop> {
+    let mut plan = Plan::default();
+    plan.twice(want);
+    plan.accounts(have, want, prune);
+    plan.groups(have, want, prune);
+    plan.keys(have, want, prune, policy);
+    let (old, new): (BTreeSet<_>, BTreeSet<_>) = (have.public.iter().collect(), want.public.iter().collect());
+    for repo in new.difference(&old) {
+        plan.put(Action::Add, "public", repo, Vec::new(), [Change::RepoPublish { repo: (*repo).clone() }]);
+    }
+    for repo in old.difference(&new).filter(|_| prune) {
+        plan.put(Action::Remove, "public", repo, Vec::new(), [Change::RepoUnpublish { repo: (*repo).clone() }]);
+    }
+    Faults::check(plan.faults)?;
+    plan.faults = Vec::new();
+    Ok(plan)
+}
+
+impl Plan {
+    fn put(
+        &mut self,
+        action: Action,
+        kind: &'static str,
+        name: &impl ToString,
+        details: Vec<String>,
+        changes: impl IntoIterator<Item = Change>,
+    ) {
+        self.lines.push(Line { action, kind, name: name.to_string(), details });
+        self.changes.extend(changes);
+    }
+
+    /// What stands in the file twice cannot be meant.
+    fn twice(&mut self, want: &Declared) {
+        let (mut names, mut prints) = (BTreeSet::new(), HashMap::new());
+        for key in &want.keys {
+            if !names.insert(&key.name) {
+                self.faults
+                    .push(Fault::new(Kind::Invalid, format!("the file has two keys with the name {}", key.name)));
+            }
+            if let Some(other) = prints.insert(key.key.fingerprint(), &key.name) {
+                let fact = format!("the file has one public key twice, as {other} and as {}", key.name);
+                self.faults.push(Fault::new(Kind::Invalid, fact).hint("name it once, with all of its grants"));
+            }
+        }
+    }
+
+    fn accounts(&mut self, have: &Declared, want: &Declared, prune: bool) {
+        let (old, new): (BTreeSet<_>, BTreeSet<_>) = (have.accounts.iter().collect(), want.accounts.iter().collect());
+        for account in new.difference(&old) {
+            self.put(Action::Add, "account", account, Vec::new(), [Change::AccountAdd { account: (*account).clone() }]);
+        }
+        for account in old.difference(&new).filter(|_| prune) {
+            let change = Change::AccountRemove { account: (*account).clone() };
+            self.put(Action::Remove, "account", account, vec!["with all that is in it".to_owned()], [change]);
+        }
+    }
+
+    fn groups(&mut self, have: &Declared, want: &Declared, prune: bool) {
+        let kept: BTreeSet<_> = want.accounts.iter().collect();
+        let old: BTreeMap<_, _> = have.groups.iter().map(|group| ((&group.account, &group.name), group)).collect();
+        let new: BTreeMap<_, _> = want.groups.iter().map(|group| ((&group.account, &group.name), group)).collect();
+        for ((account, group), wanted) in &new {
+            let name = format!("{account}/@{group}");
+            let (account, group) = ((*account).clone(), (*group).clone());
+            let members: BTreeSet<_> = wanted.repositories.iter().collect();
+            let Some(had) = old.get(&(&wanted.account, &wanted.name)) else {
+                let repos = wanted.repositories.clone();
+                self.put(Action::Add, "group", &name, Vec::new(), [Change::GroupAdd { account, group, repos }]);
+                continue;
+            };
+            let had: BTreeSet<_> = had.repositories.iter().collect();
+            let more: Vec<_> = members.difference(&had).map(|repo| (*repo).clone()).collect();
+            let less: Vec<_> = had.difference(&members).filter(|_| prune).map(|repo| (*repo).clone()).collect();
+            let details: Vec<_> = more
+                .iter()
+                .map(|repo| format!("+ {repo}"))
+                .chain(less.iter().map(|repo| format!("- {repo}")))
+                .collect();
+            if details.is_empty() {
+                continue;
+            }
+            let add = Change::GroupAdd { account: account.clone(), group: group.clone(), repos: more };
+            let take = Change::GroupDrop { account, group, repos: less };
+            self.put(Action::Change, "group", &name, details, [take, add]);
+        }
+        for (place, _) in old.iter().filter(|(place, _)| prune && !new.contains_key(*place) && kept.contains(place.0)) {
+            let change = Change::GroupRemove { account: place.0.clone(), group: place.1.clone() };
+            self.put(Action::Remove, "group", &format!("{}/@{}", place.0, place.1), Vec::new(), [change]);
+        }
+    }
+
+    fn keys(&mut self, have: &Declared, want: &Declared, prune: bool, policy: &Policy) {
+        let kept: BTreeSet<_> = want.accounts.iter().collect();
+        let old: HashMap<Fingerprint, &DeclaredKey> =
+            have.keys.iter().map(|key| (key.key.fingerprint(), key)).collect();
+        let new: BTreeSet<Fingerprint> = want.keys.iter().map(|key| key.key.fingerprint()).collect();
+        // What goes comes first, so that its label is free.
+        for key in have.keys.iter().filter(|key| prune && kept.contains(&key.name.account)) {
+            let print = key.key.fingerprint();
+            if !new.contains(&print) {
+                self.put(Action::Remove, "key", &key.name, Vec::new(), [Change::KeyRemove { key: print }]);
+            }
+        }
+        for key in &want.keys {
+            match old.get(&key.key.fingerprint()) {
+                Some(had) => self.key(had, key, prune),
+                None => self.new_key(key, policy),
+            }
+        }
+    }
+
+    fn new_key(&mut self, key: &DeclaredKey, policy: &Policy) {
+        let expiry = match policy.expiry(key.expires.map(|moment| moment.0), jiff::Timestamp::now()) {
+            Ok(expiry) => expiry,
+            Err(fault) => return self.faults.push(Fault { field: Some(format!("key {}", key.name)), ..fault }),
+        };
+        let add = Change::KeyAdd {
+            key: key.key.clone(),
+            name: key.name.clone(),
+            holder: key.kind,
+            note: key.note.clone().unwrap_or_default(),
+            expiry,
+            sources: key.from.clone(),
+            grants: key.grants.clone(),
+        };
+        let suspend = (key.suspended == Some(true))
+            .then(|| Change::KeySuspend { key: key.key.fingerprint(), reason: Note::default() });
+        self.put(Action::Add, "key", &key.name, Vec::new(), std::iter::once(add).chain(suspend));
+    }
+
+    fn key(&mut self, had: &DeclaredKey, want: &DeclaredKey, prune: bool) {
+        if had.name.account != want.name.account || had.kind != want.kind {
+            return self.faults.push(elsewhere(&had.name, &want.name));
+        }
+        let key = want.key.fingerprint();
+        let (mut details, mut changes) = (Vec::new(), Vec::new());
+        if had.name.label != want.name.label {
+            details.push(format!("label: {} -> {}", had.name.label, want.name.label));
+            changes.push(Change::KeyRename { key, label: want.name.label.clone() });
+        }
+        if let Some(note) = want.note.as_ref().filter(|note| had.note.as_ref() != Some(note)) {
+            details.push(format!("note: {note}"));
+            changes.push(Change::KeyNote { key, note: note.clone() });
+        }
+        if let Some(expires) = want.expires.filter(|expires| had.expires != Some(*expires)) {
+            let from = had.expires.map_or(Expiry::Never, |moment| moment.0);
+            details.push(format!("expires: {from} -> {}", expires.0));
+            changes.push(Change::KeyExpire { key, expiry: expires.0 });
+        }
+        if had.from != want.from && (prune || !want.from.is_empty()) {
+            details.push(format!("from: {}", want.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+            changes.push(Change::KeySources { key, sources: want.from.clone() });
+        }
+        let (old, new): (BTreeSet<_>, BTreeSet<_>) = (had.grants.iter().collect(), want.grants.iter().collect());
+        let more: Vec<_> = new.difference(&old).map(|grant| (*grant).clone()).collect();
+        let less: Vec<_> = old.difference(&new).filter(|_| prune).map(|grant| (*grant).clone()).collect();
+        if !less.is_empty() {
+            details.extend(less.iter().map(|grant| format!("- {grant}")));
+            changes.push(Change::KeyUngrant { key, grants: less });
+        }
+        if !more.is_empty() {
+            details.extend(more.iter().map(|grant| format!("+ {grant}")));
+            changes.push(Change::KeyGrant { key, grants: more });
+        }
+        match (had.suspended.unwrap_or(false), want.suspended) {
+            (false, Some(true)) => {
+                details.push("suspended".to_owned());
+                changes.push(Change::KeySuspend { key, reason: Note::default() });
+            }
+            (true, Some(false)) => {
+                details.push("resumed".to_owned());
+                changes.push(Change::KeyResume { key });
+            }
+            (true | false, None) | (true, Some(true)) | (false, Some(false)) => {}
+        }
+        if !changes.is_empty() {
+            self.put(Action::Change, "key", &want.name, details, changes);
+        }
+    }
+}
+
+fn elsewhere(had: &KeyName, want: &KeyName) -> Fault {
+    Fault::new(Kind::Conflict, format!("the public key of {want} is registered as {had}"))
+        .hint(format!("a key is registered once: make a new one, or remove it there first: pullgate key remove {had}"))
+}

@@ -1,0 +1,214 @@
+//! What a child may touch, and how that is written on the command line of the helper.
+//!
+//! The command line is our own program's, made by [`super::Cells::launch`]; no byte of a client is on it. It is parsed
+//! strictly all the same: a helper that does not understand its order must not run anything.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// One thing that is allowed; everything else is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Allow {
+    /// To read and to execute this file. Links are followed, and it has to be there.
+    Execute(PathBuf),
+    /// To read this file, if it is there when the child starts. Links are followed.
+    Read(PathBuf),
+    /// To read and list this folder and everything beneath it. No symbolic link may be on the way to it.
+    Beneath(PathBuf),
+    /// To read and list the working directory, as it is when the child starts, and everything beneath it.
+    Here,
+    /// To read and write this device.
+    Device(PathBuf),
+}
+
+/// What a child may touch.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Profile(Vec<Allow>);
+
+impl Profile {
+    /// Nothing but these.
+    #[must_use]
+    pub fn new(allowed: Vec<Allow>) -> Self {
+        Self(allowed)
+    }
+
+    /// This profile and more.
+    #[must_use]
+    pub fn and(&self, more: impl IntoIterator<Item = Allow>) -> Self {
+        Self(self.0.iter().cloned().chain(more).collect())
+    }
+
+    /// What is allowed.
+    #[must_use]
+    pub fn allowed(&self) -> &[Allow] {
+        &self.0
+    }
+
+    pub(super) fn write(&self, into: &mut Vec<OsString>) {
+        for allow in &self.0 {
+            let (word, path) = match allow {
+                Allow::Execute(path) => ("execute", path),
+                Allow::Read(path) => ("read", path),
+                Allow::Beneath(path) => ("beneath", path),
+                Allow::Device(path) => ("device", path),
+                Allow::Here => {
+                    into.push("here".into());
+                    continue;
+                }
+            };
+            into.push(word.into());
+            into.push(path.into());
+        }
+    }
+}
+
+/// Bounds of one child process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory that is its own (`RLIMIT_DATA`: heap and private writable mappings; not the files that it maps), in bytes.
+    pub memory: u64,
+    /// Processor time of all its threads together, in seconds.
+    pub cpu: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // A full clone of 324 MB without a bitmap was seen to take 532 MB. Far more is a repository made to hurt.
+        Self { memory: 4 << 30, cpu: 3600 }
+    }
+}
+
+/// A user and its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// User id.
+    pub uid: u32,
+    /// Group id.
+    pub gid: u32,
+}
+
+/// What holds for the whole cell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Order {
+    /// Every part has to hold, or nothing is run.
+    pub(super) required: bool,
+    /// To write a [`super::Report`] to standard output first.
+    pub(super) report: bool,
+    pub(super) limits: Limits,
+    pub(super) user: Option<User>,
+}
+
+impl Order {
+    pub(super) fn write(&self, into: &mut Vec<OsString>) {
+        into.push(if self.required { "require" } else { "prefer" }.into());
+        if self.report {
+            into.push("report".into());
+        }
+        into.extend(["memory".into(), self.limits.memory.to_string().into()]);
+        into.extend(["cpu".into(), self.limits.cpu.to_string().into()]);
+        if let Some(User { uid, gid }) = self.user {
+            into.extend(["user".into(), uid.to_string().into(), gid.to_string().into()]);
+        }
+    }
+}
+
+/// A whole command line of the helper.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) order: Order,
+    pub(super) profile: Profile,
+    pub(super) program: PathBuf,
+    pub(super) args: Vec<OsString>,
+}
+
+impl Call {
+    /// Reads the words behind the helper's own. `None` when they are not what [`Order::write`] and [`Profile::write`] make.
+    pub(super) fn read(words: &[OsString]) -> Option<Self> {
+        let mut words = words.iter();
+        let required = match words.next()?.to_str()? {
+            "require" => true,
+            "prefer" => false,
+            _ => return None,
+        };
+        let (mut report, mut memory, mut cpu, mut user, mut allowed) = (false, None, None, None, Vec::new());
+        loop {
+            match words.next()?.to_str()? {
+                "--" => break,
+                "report" => report = true,
+                "memory" => memory = Some(number(words.next()?)?),
+                "cpu" => cpu = Some(number(words.next()?)?),
+                "user" => user = Some(User { uid: number(words.next()?)?, gid: number(words.next()?)? }),
+                "here" => allowed.push(Allow::Here),
+                "execute" => allowed.push(Allow::Execute(words.next()?.into())),
+                "read" => allowed.push(Allow::Read(words.next()?.into())),
+                "beneath" => allowed.push(Allow::Beneath(words.next()?.into())),
+                "device" => allowed.push(Allow::Device(words.next()?.into())),
+                _ => return None,
+            }
+        }
+        Some(Self {
+            order: Order { required, report, limits: Limits { memory: memory?, cpu: cpu? }, user },
+            profile: Profile(allowed),
+            program: words.next()?.into(),
+            args: words.cloned().collect(),
+        })
+    }
+}
+
+fn number<T: std::str::FromStr>(word: &OsStr) -> Option<T> {
+    word.to_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    fn path() -> impl Strategy<Value = PathBuf> {
+        prop_oneof![
+            prop::collection::vec(1u8..=255, 1..20).prop_map(|bytes| OsString::from_vec(bytes).into()),
+            // The words of the order themselves.
+            prop::sample::select(vec!["--", "here", "execute", "require"]).prop_map(PathBuf::from),
+        ]
+    }
+
+    fn allow() -> impl Strategy<Value = Allow> {
+        prop_oneof![
+            path().prop_map(Allow::Execute),
+            path().prop_map(Allow::Read),
+            path().prop_map(Allow::Beneath),
+            path().prop_map(Allow::Device),
+            Just(Allow::Here),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(
+            allowed in prop::collection::vec(allow(), 0..12),
+            (required, report) in any::<(bool, bool)>(),
+            (memory, cpu) in any::<(u64, u64)>(),
+            user in any::<Option<(u32, u32)>>(),
+            program in path(),
+            args in prop::collection::vec(path().prop_map(PathBuf::into_os_string), 0..4),
+        ) {
+            let user = user.map(|(uid, gid)| User { uid, gid });
+            let order = Order { required, report, limits: Limits { memory, cpu }, user };
+            let call = Call { order, profile: Profile::new(allowed), program, args };
+            let mut words = Vec::new();
+            call.order.write(&mut words);
+            call.profile.write(&mut words);
+            words.push("--".into());
+            words.push(call.program.clone().into());
+            words.extend(call.args.iter().cloned());
+            prop_assert_eq!(Call::read(&words), Some(call));
+        }
+
+        #[test]
+        fn other_words_are_no_order(words in prop::collection::vec("[a-z-]{0,8}", 0..8)) {
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            prop_assert_eq!(Call::read(&words), None);
+        }
+    }
+}

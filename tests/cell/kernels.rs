@@ -1,0 +1,62 @@
+//! Kernels that cannot confine, played by a filter that answers as they do.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+
+use pullgate::sandbox::{CellError, Mode};
+use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+
+use crate::support::{cells, me, mode, profile, program};
+
+/// Runs something in a thread, and so in children of it, for which the kernel lacks some system calls.
+fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
+    let arch = if cfg!(target_arch = "aarch64") { TargetArch::aarch64 } else { TargetArch::x86_64 };
+    let missing: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
+    let answer = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let filter = SeccompFilter::new(missing, SeccompAction::Allow, answer, arch).unwrap();
+    let program: seccompiler::BpfProgram = filter.try_into().unwrap();
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            seccompiler::apply_filter(&program).unwrap();
+            run()
+        });
+        thread.join().unwrap()
+    })
+}
+
+const LANDLOCK: &[i64] =
+    &[libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
+
+#[test]
+fn a_kernel_without_landlock_is_refused_or_told() {
+    let trial = |which| without(LANDLOCK, || cells(mode(which)).trial(&profile(), &me(), &["--help"], &[]));
+    let error = trial(Mode::Require).unwrap_err();
+    assert!(matches!(&error, CellError::Refused(why) if why.contains("Landlock")), "{error}");
+    let report = trial(Mode::Prefer).unwrap().unwrap();
+    assert!(!report.whole() && report.landlock.is_none() && report.calls && report.limits, "{report}");
+    assert_eq!(trial(Mode::Off).unwrap(), None);
+    // Here, nothing is missing.
+    assert!(cells(mode(Mode::Require)).trial(&profile(), &me(), &["--help"], &[]).unwrap().unwrap().whole());
+}
+
+#[test]
+fn the_gateway_does_not_start_on_such_a_kernel_unless_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |verb: &'static [&'static str]| -> Output {
+        let mut command = Command::new(program());
+        command.args(verb).env("PULLGATE_CONFIG", dir.path().join("config.toml")).current_dir(dir.path());
+        without(LANDLOCK, || command.stdin(Stdio::null()).output().unwrap())
+    };
+    assert!(run(&["init", "."]).status.success());
+    let refused = run(&["serve"]);
+    let text = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && text.contains("cannot be confined") && text.contains("prefer"), "{text}");
+    let checked = run(&["check"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(!checked.status.success() && text.contains("error    sandbox.mode"), "{text}");
+    let config = std::fs::read_to_string(dir.path().join("config.toml")).unwrap();
+    std::fs::write(dir.path().join("config.toml"), config.replace("\"require\"", "\"prefer\"")).unwrap();
+    let checked = run(&["check"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && text.contains("warning  sandbox.mode: git is not wholly confined"), "{text}");
+}

@@ -1,0 +1,41 @@
+//! The program, and a profile in which this test program itself can run.
+
+use std::path::{Path, PathBuf};
+
+use pullgate::sandbox::{Allow, Cells, Mode, Profile, Settings};
+
+pub(crate) fn program() -> PathBuf {
+    // A copy in a place where another user may execute it: `just cell-test`.
+    std::env::var_os("PULLGATE_TEST_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_pullgate").into(), PathBuf::from)
+}
+
+pub(crate) fn me() -> PathBuf {
+    std::fs::read_link("/proc/self/exe").unwrap()
+}
+
+pub(crate) fn cells(settings: Settings) -> Cells {
+    Cells::through(settings, program())
+}
+
+pub(crate) fn mode(mode: Mode) -> Settings {
+    Settings { mode, ..Settings::default() }
+}
+
+/// As git's profile is made: itself, the loader, the libraries, the working directory and the null device.
+pub(crate) fn profile() -> Profile {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut allowed = vec![Allow::Execute(me()), Allow::Here, Allow::Device("/dev/null".into())];
+    for path in maps.lines().filter_map(|line| line.find('/').map(|at| PathBuf::from(&line[at..]))) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.contains(".so") {
+            allowed.push(if name.starts_with("ld-") { Allow::Execute(path) } else { Allow::Read(path) });
+        }
+    }
+    allowed.push(Allow::Read("/etc/ld.so.cache".into()));
+    // The names by which the loader asks, which are links to those.
+    for folder in ["/lib/x86_64-linux-gnu", "/lib/aarch64-linux-gnu", "/lib64", "/usr/lib64", "/usr/lib", "/lib"] {
+        let names = ["libc.so.6", "libgcc_s.so.1", "libm.so.6", "libz.so.1"].map(|name| Path::new(folder).join(name));
+        allowed.extend(names.into_iter().filter(|path| path.exists()).map(Allow::Read));
+    }
+    Profile::new(allowed)
+}
