@@ -57,3 +57,19 @@ advisories:
         printf '%s\n' "$said" >&2
         echo "ADVISORIES WERE NOT CHECKED: their database cannot be fetched from here. Run 'just advisories' where it can." >&2
     fi
+
+# 300 times kill -9 and 150 power cuts under four writers; the cuts need root and a loop device. A short form is in `test`
+crash-test kills="300" cuts="150":
+    PULLGATE_KILLS={{kills}} PULLGATE_CUTS={{cuts}} cargo test --test storage -- --nocapture --test-threads 1 crash::
+
+# Every file of the registry flipped, zeroed, cut and deleted in more than 200 places. A short form is in `test`
+damage-test factor="2":
+    PULLGATE_DAMAGE={{factor}} cargo test --test storage -- --nocapture damage::
+
+# 16 processes at a time want the same key, 200 rounds. A short form is in `test`
+race-test rounds="200":
+    PULLGATE_ROUNDS={{rounds}} cargo test --test storage -- --nocapture race::
+
+# The registry at a million keys, as a table; takes minutes. docs/benchmarks.md has one with its machine
+bench-registry keys="1000000":
+    PULLGATE_KEYS={{keys}} cargo bench --bench registry

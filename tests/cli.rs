@@ -13,6 +13,8 @@ mod support;
 
 #[path = "cli/apply.rs"]
 mod apply;
+#[path = "cli/backup.rs"]
+mod backup;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/generate.rs"]

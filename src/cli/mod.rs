@@ -7,6 +7,7 @@ mod account;
 mod account_key;
 mod apply;
 mod ask;
+mod backup;
 mod check;
 mod declared;
 mod exit;
@@ -22,6 +23,7 @@ mod plan;
 mod public_key;
 mod quickstart;
 mod repo;
+mod restore;
 mod serve;
 mod session;
 mod table;
@@ -72,6 +74,8 @@ enum Noun {
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     #[command(subcommand)]
     HostKey(host_key::Verb),
 }
@@ -93,6 +97,8 @@ impl Noun {
             Self::Export(args) => args.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
+            Self::Backup(args) => args.run(context),
+            Self::Restore(args) => args.run(context),
             Self::HostKey(verb) => verb.run(context),
         }
     }

@@ -11,7 +11,7 @@ use crate::daemon::{log, serve};
 
 /// Run the gateway until SIGTERM or Ctrl-C
 ///
-/// What runs when it is told to stop may finish, for `drain_seconds` under [limits].
+/// What runs when it is told to stop may finish, for `drain_seconds` in section `limits`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -47,10 +47,15 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Fault> {
     let listen =
         |kind| signal(kind).map_err(|error| Fault::new(Kind::Internal, format!("signals cannot be received: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let mut hangup = listen(SignalKind::hangup())?;
     Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return,
+                _ = interrupt.recv() => return,
+                // A terminal that is closed, or a log rotation: no reason to cut clones.
+                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored: a changed config is read at the next start"),
+            }
         }
     })
 }

@@ -161,7 +161,7 @@ fn no_usage(config: &Config, error: &std::io::Error) -> Fault {
         .hint("mend it; or delete it: all it holds is when keys were used")
 }
 
-fn not_local(error: NotAllowed) -> Fault {
+pub(super) fn not_local(error: NotAllowed) -> Fault {
     let fact = error.to_string();
     match error {
         NotAllowed::Uid { .. } | NotAllowed::Unknown(_) => Fault::new(Kind::Denied, fact),

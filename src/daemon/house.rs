@@ -86,7 +86,9 @@ impl BuildError {
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
             Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
-            Self::Registry(OpenError::Locked) => "is a daemon running already? stop it first",
+            Self::Registry(OpenError::Locked) => {
+                "a daemon with the same state_dir runs already: administer it with the other verbs, or stop it with SIGTERM"
+            }
             Self::Registry(_) => "`pullgate check` looks at the whole installation",
         }
     }

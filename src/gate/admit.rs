@@ -5,7 +5,6 @@ use russh::server::VerifiedPublicKey;
 
 use super::{Declined, Gate};
 use crate::audit::{Event, Subject, new_id};
-use crate::model::key_name::KeyName;
 use crate::model::public_key::PublicKey;
 use crate::model::text::printable_bytes;
 
@@ -53,12 +52,6 @@ impl ProvenKey {
         }
         Ok(PublicKey::from_peer(verified.public_key).ok().map(|key| Self { key }))
     }
-
-    /// The key, for the record of a stranger.
-    #[must_use]
-    pub fn key(&self) -> &PublicKey {
-        &self.key
-    }
 }
 
 /// A registered key that logged in. What it may do is asked again at every request.
@@ -79,12 +72,6 @@ impl Principal {
     #[must_use]
     pub fn subject(&self) -> &Subject {
         &self.subject
-    }
-
-    /// The key's name when it logged in.
-    #[must_use]
-    pub fn name(&self) -> Option<&KeyName> {
-        self.subject.key.as_ref()
     }
 }
 

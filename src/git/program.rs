@@ -21,7 +21,7 @@ pub enum ProgramError {
     /// It could not be looked at while it ran.
     #[error("{0} cannot be looked at: {1}")]
     Hidden(PathBuf, String),
-    /// Older than [`OLDEST`].
+    /// Older than 2.38.
     #[error("{0} is git {1}, and at least {major}.{minor} is needed", major = OLDEST.0, minor = OLDEST.1)]
     TooOld(PathBuf, String),
 }

@@ -93,7 +93,7 @@ pub(super) async fn serve(
     let (status, ended) = match ended {
         Ended::Served => match exit_of(&mut child, &mut complaint).await {
             // git complains of a client that leaves in the middle; the fault is not its own.
-            (status, Ended::Failed) if client_ended => (status, Ended::ClientGone),
+            (status, Ended::Failed) if client_ended && bytes_out > 0 => (status, Ended::ClientGone),
             other => other,
         },
         Ended::ClientGone if inbound.flooded() => (128, Ended::Flooded),

@@ -6,7 +6,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key;
 use russh::keys::ssh_key::public::KeyData;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::fingerprint::Fingerprint;
 
@@ -83,8 +84,9 @@ pub enum KeyAlgorithm {
 /// An SSH public key: the exact wire blob (RFC 4253 §6.6) of a key that the policy admits.
 ///
 /// Two keys are the same when their whole blobs are the same, byte by byte; comments do not count.
-#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+///
+/// In JSON and TOML it is the text of a `.pub` file, in compact encodings the blob alone.
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct PublicKey {
     name: String,
     blob: Vec<u8>,
@@ -193,16 +195,26 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-impl TryFrom<String> for PublicKey {
-    type Error = KeyError;
-    fn try_from(text: String) -> Result<Self, KeyError> {
-        Self::parse(&text)
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            serializer.serialize_bytes(&self.blob)
+        }
     }
 }
 
-impl From<PublicKey> for String {
-    fn from(key: PublicKey) -> String {
-        key.to_string()
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            return Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom);
+        }
+        let blob = <&[u8]>::deserialize(deserializer)?;
+        // A blob starts with its type, as a string with a length of four bytes (RFC 4253 §6.6).
+        let name = blob.split_first_chunk().and_then(|(length, rest)| rest.get(..u32::from_be_bytes(*length) as usize));
+        let name = name.and_then(|name| std::str::from_utf8(name).ok()).ok_or(KeyError::Damaged);
+        name.and_then(|name| Self::from_blob(name, blob.to_owned())).map_err(D::Error::custom)
     }
 }
 

@@ -14,6 +14,8 @@ use super::overlay::Overlay;
 use super::record::KeyRecord;
 use super::rules::View as _;
 use super::state::State;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::key_name::KeyName;
 
 /// How many keys are copied at a time; commits wait for the copying of one piece at most.
 const PIECE: usize = 1000;
@@ -66,6 +68,10 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
     mark::wipe(dir).map_err(failed)?;
     let index = IndexWriter::open(&dir.join(mark::INDEX))?;
     let read = || state.read().unwrap_or_else(PoisonError::into_inner);
+    let going_on = || match stop.load(Ordering::Acquire) {
+        true => Err(Unavailable { reason: "the registry is closing".to_owned() }),
+        false => Ok(()),
+    };
     let accounts: Vec<_> = read().accounts().cloned().collect();
     let mut over = Overlay::default();
     over.accounts.extend(accounts.into_iter().map(|record| (record.name.clone(), Some(record))));
@@ -73,20 +79,24 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
     over.public.extend(read().publics(None)?.into_iter().map(|record| (record.repo.clone(), Some(record))));
     index.apply(&over, None)?;
     copy_tombs(&index, state)?;
-    let mut last = None;
+    // Each tree in the order of its own rows: a page is written once, and not for every key that comes by.
+    let mut last: Option<Fingerprint> = None;
     loop {
-        if stop.load(Ordering::Acquire) {
-            return Err(Unavailable { reason: "the registry is closing".to_owned() });
-        }
-        let piece: Vec<KeyRecord> = read().keys_after(last.as_ref()).take(PIECE).cloned().collect();
-        let Some(end) = piece.last() else { return Ok(index) };
-        last = Some(end.fingerprint());
-        let mut over = Overlay::default();
-        for record in piece {
-            over.names.insert(record.name.clone(), Some(record.fingerprint()));
-            over.keys.insert(record.fingerprint(), Some(record));
-        }
-        index.apply(&over, None)?;
+        going_on()?;
+        let piece: Vec<KeyRecord> = read().keys_after(last.as_ref()).take(PIECE).collect::<Result<_, _>>()?;
+        let keys: BTreeMap<_, _> = piece.into_iter().map(|record| (record.fingerprint(), Some(record))).collect();
+        let Some((end, _)) = keys.last_key_value() else { break };
+        last = Some(*end);
+        index.apply(&Overlay { keys, ..Overlay::default() }, None)?;
+    }
+    let mut last: Option<KeyName> = None;
+    loop {
+        going_on()?;
+        let names: BTreeMap<_, _> =
+            read().names_after(last.as_ref()).take(PIECE).map(|(name, print)| (name, Some(print))).collect();
+        let Some((end, _)) = names.last_key_value() else { return Ok(index) };
+        last = Some(end.clone());
+        index.apply(&Overlay { names, ..Overlay::default() }, None)?;
     }
 }
 

@@ -21,6 +21,7 @@ use super::change::Unavailable;
 use super::journal::entry::Hash;
 use super::overlay::Overlay;
 use super::record::{AccountRecord, GroupRecord, KeyRecord, PublicRecord};
+use super::row;
 use super::rules::View;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
@@ -29,7 +30,7 @@ use crate::model::name::{AccountName, GroupName, Label};
 use crate::model::repo_path::RepoPath;
 
 /// Of the index's layout; another one is built again.
-const SCHEMA: u32 = 2;
+const SCHEMA: u32 = 3;
 /// How much of the index sled keeps in memory, in bytes.
 const CACHE: u64 = 384 * 1024 * 1024;
 /// How long opening may take before the index counts as broken.
@@ -211,7 +212,7 @@ impl IndexWriter {
                     }
                     for (name, record) in &over.accounts {
                         match record {
-                            Some(record) => accounts.insert(name.as_str(), json(record)?)?,
+                            Some(record) => accounts.insert(name.as_str(), encoded(record)?)?,
                             None => accounts.remove(name.as_str())?,
                         };
                     }
@@ -236,8 +237,12 @@ impl IndexWriter {
 type InTransaction<T> = Result<T, ConflictableTransactionError<Unavailable>>;
 
 fn json<T: Serialize>(value: &T) -> InTransaction<Vec<u8>> {
-    let bytes = serde_json::to_vec(value)
-        .map_err(|error| ConflictableTransactionError::Abort(Unavailable { reason: error.to_string() }))?;
+    serde_json::to_vec(value)
+        .map_err(|error| ConflictableTransactionError::Abort(Unavailable { reason: error.to_string() }))
+}
+
+fn encoded<T: Serialize>(record: &T) -> InTransaction<Vec<u8>> {
+    let bytes = row::encode(record).map_err(ConflictableTransactionError::Abort)?;
     if bytes.len() > MAX_VALUE {
         let reason = format!("a record of {} bytes is too large for the index", bytes.len());
         return Err(ConflictableTransactionError::Abort(Unavailable { reason }));
@@ -279,7 +284,7 @@ impl IndexReader {
 
     /// All accounts, by name.
     pub(super) fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
-        self.0.accounts.iter().values().map(|value| parse(&guarded(|| value)?)).collect()
+        self.0.accounts.iter().values().map(|value| row::decode(&guarded(|| value)?)).collect()
     }
 
     /// At most `limit` keys in the order of their names, of one account or of all, after a name.
@@ -333,7 +338,7 @@ fn name_of(row: &[u8]) -> Result<KeyName, Unavailable> {
 impl View for IndexReader {
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
         let Some(value) = guarded(|| self.0.keys.get(fingerprint.as_bytes()))? else { return Ok(None) };
-        let record: KeyRecord = parse(&value)?;
+        let record: KeyRecord = row::decode(&value)?;
         if record.fingerprint() != *fingerprint {
             return Err(damaged("a fingerprint leads to another key"));
         }
@@ -346,7 +351,7 @@ impl View for IndexReader {
     }
 
     fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, Unavailable> {
-        guarded(|| self.0.accounts.get(name.as_str()))?.map(|value| parse(&value)).transpose()
+        guarded(|| self.0.accounts.get(name.as_str()))?.map(|value| row::decode(&value)).transpose()
     }
 
     fn held_by(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {

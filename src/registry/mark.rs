@@ -29,19 +29,30 @@ pub(super) struct Mark {
     files: Vec<(String, u64, u32)>,
 }
 
-/// Takes the mark away, and says what it said if it fits the index's files. `None`: the index is not to be trusted.
-pub(super) fn take(dir: &Path) -> io::Result<Option<Applied>> {
-    let path = dir.join(NAME);
-    let text = match std::fs::read(&path) {
+/// Whether there is a mark at all.
+pub(super) fn exists(dir: &Path) -> io::Result<bool> {
+    dir.join(NAME).try_exists()
+}
+
+/// What the mark says, if it fits the index's files. `None`: the index is not to be trusted.
+pub(super) fn look(dir: &Path) -> io::Result<Option<Applied>> {
+    let text = match std::fs::read(dir.join(NAME)) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    std::fs::remove_file(&path)?;
-    files::sync_dir(dir)?;
     let Ok(mark) = serde_json::from_slice::<Mark>(&text) else { return Ok(None) };
     let fits = survey(&dir.join(INDEX), false).is_ok_and(|files| files == mark.files);
     Ok(fits.then_some(mark.applied))
+}
+
+/// Takes the mark away: from now on the index may be changed.
+pub(super) fn take(dir: &Path) -> io::Result<()> {
+    match std::fs::remove_file(dir.join(NAME)) {
+        Ok(()) => files::sync_dir(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Waits until the index is closed, syncs its files, and writes the mark.

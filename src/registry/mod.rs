@@ -1,12 +1,13 @@
 //! Floor 1: which keys exist and what each may fetch.
 //!
-//! The journal is the truth, the index is derived from it. [`open`] hands out two values: a [`Lookup`] that can only read,
+//! The journal is the truth, the index is derived from it. [`open()`] hands out two values: a [`Lookup`] that can only read,
 //! for the fetch path, and an [`Amend`] that can only change, for `admin`.
 //!
 //! From the ground up: `record` and `change` are the words; `rules` says what a change does; `overlay` and `state` are where
 //! it does so; `journal` keeps it; `index` finds it; `writer` is the one thread that changes anything.
 //! Why it is built so: `docs/decisions/0001-journal-is-the-truth.md`.
 
+mod backup;
 mod build;
 pub mod change;
 mod files;
@@ -17,10 +18,13 @@ mod open;
 mod overlay;
 mod reading;
 pub mod record;
+mod row;
 mod rules;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -34,12 +38,14 @@ use crate::model::key_name::{KeyName, KeyRef};
 use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
 use crate::model::text::printable;
+pub use backup::{BackedUp, RestoreError, RestoreOptions, backup, restore};
 use change::{Change, CommitError, Committed, Told, Unavailable};
 pub use journal::decode as decode_journal;
-pub use open::{OpenError, open};
+pub use open::{OpenError, Settings, open, open_with};
 use reading::Reading;
 use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
+pub use verify::{Verified, archives, compare, verify};
 use writer::Request;
 
 /// The largest commit, in bytes of JSON: about a hundred thousand changes without grants.
@@ -87,6 +93,12 @@ impl Drop for Queue {
 }
 
 impl Lookup {
+    /// Whether the index answers: `false` while it is built, when the replayed journal does so from memory.
+    #[must_use]
+    pub fn indexed(&self) -> bool {
+        self.0.indexed()
+    }
+
     /// The key with this fingerprint.
     ///
     /// # Errors
@@ -143,10 +155,7 @@ impl Lookup {
         after: Option<&KeyName>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, Unavailable> {
-        self.0.ask(
-            |index| index.keys(account, after, limit),
-            |state| Ok(state.keys(account, after).take(limit).cloned().collect()),
-        )
+        self.0.ask(|index| index.keys(account, after, limit), |state| state.keys(account, after).take(limit).collect())
     }
 }
 

@@ -2,20 +2,20 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc;
 use std::sync::{Arc, RwLock};
 
-use super::change::Unavailable;
 use super::index::{Applied, IndexWriter};
-use super::journal::Journal;
 use super::journal::walk::Fault;
+use super::journal::{Journal, known};
 use super::reading::{Reading, Source};
-use super::writer::{Request, Writer};
+use super::state::State;
+use super::writer::Writer;
 use super::{Amend, Lookup, Queue, files, mark};
 
 /// How many commits may wait; the next one blocks.
 const QUEUE: usize = 1024;
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Why the registry cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -45,8 +45,21 @@ impl From<Fault> for OpenError {
         match fault {
             Fault::Io(error) => Self::Io(error),
             Fault::Newer(_) => Self::Newer(fault.to_string()),
-            Fault::Damaged { .. } => Self::Damaged(fault.to_string()),
+            Fault::Damaged { .. } | Fault::Short { .. } => Self::Damaged(fault.to_string()),
         }
+    }
+}
+
+/// What can be set about the registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// After how many bytes of entries the journal is compacted, if that is also more than its last snapshot has.
+    pub compact_after: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { compact_after: 64 * 1024 * 1024 }
     }
 }
 
@@ -58,70 +71,86 @@ impl From<Fault> for OpenError {
 /// # Errors
 /// [`OpenError`]
 pub fn open(dir: &Path) -> Result<(Lookup, Amend), OpenError> {
+    open_with(dir, Settings::default())
+}
+
+/// [`open`], with settings that are not the defaults.
+///
+/// # Errors
+/// [`OpenError`]
+pub fn open_with(dir: &Path, settings: Settings) -> Result<(Lookup, Amend), OpenError> {
     files::make_dir(dir)?;
     let lock = files::lock(&dir.join(LOCK))?.ok_or(OpenError::Locked)?;
     if !Journal::exists(dir)? {
-        if dir.join(mark::INDEX).try_exists()? {
+        if dir.join(mark::INDEX).try_exists()? || known::read(dir)?.is_some_and(|seq| seq > 0) {
             return Err(OpenError::NoJournal);
         }
         Journal::create(dir)?;
     }
-    let journal = Journal::open(dir)?;
-    let index = good_index(dir, Applied::new(journal.seq(), journal.hash()))?;
     let (send, requests) = mpsc::sync_channel(QUEUE);
     let start = |source| Arc::new(Reading::new(source, dir.to_owned(), lock));
-    let (reading, writer) = match index {
-        Some(index) => {
+    let (reading, writer) = match read(dir)? {
+        (journal, Found::Index(index)) => {
             let reading = start(Source::Index(index.reader()));
-            (Arc::clone(&reading), Writer::over_index(journal, reading, requests, index))
+            (Arc::clone(&reading), Writer::over_index(journal, reading, requests, index, settings))
         }
-        None => over_state(journal, start, requests)?,
+        (journal, Found::State(state)) => {
+            let state = Arc::new(RwLock::new(*state));
+            let reading = start(Source::Replayed(Arc::clone(&state)));
+            (Arc::clone(&reading), Writer::over_state(journal, reading, requests, state, settings))
+        }
     };
     let thread = std::thread::Builder::new().name("registry-writer".to_owned()).spawn(move || writer.run())?;
     Ok((Lookup(reading), Amend(Arc::new(Queue { requests: Some(send), writer: Some(thread) }))))
 }
 
-fn over_state(
-    journal: Journal,
-    start: impl FnOnce(Source) -> Arc<Reading>,
-    requests: Receiver<Request>,
-) -> Result<(Arc<Reading>, Writer), OpenError> {
-    let state = Arc::new(RwLock::new(journal.replay()?));
-    let reading = start(Source::Replayed(Arc::clone(&state)));
-    Ok((Arc::clone(&reading), Writer::over_state(journal, reading, requests, state)))
+/// What look-ups are answered from at first.
+enum Found {
+    /// An index that was closed well, and has all of the journal and nothing else.
+    Index(IndexWriter),
+    /// What the journal comes to.
+    State(Box<State>),
 }
 
-/// The index, if it was closed well and has all of the journal and nothing else.
-fn good_index(dir: &Path, journal: Applied) -> io::Result<Option<IndexWriter>> {
+fn read(dir: &Path) -> Result<(Journal, Found), OpenError> {
+    if !mark::exists(dir)? {
+        let (journal, state) = Journal::open_and_replay(dir)?;
+        if journal.seq() > 0 {
+            tracing::warn!("the index was not closed well: it is built again");
+        }
+        return Ok((journal, Found::State(Box::new(state))));
+    }
+    // Both read large files, and neither needs the other.
+    let (journal, marked) = std::thread::scope(|scope| {
+        let marked = scope.spawn(|| mark::look(dir));
+        (Journal::open(dir), marked.join())
+    });
+    let journal = journal?;
+    let marked = marked.map_err(|_| io::Error::other("the look at the index ended in a panic"))??;
+    mark::take(dir)?;
+    if let Some(index) = good_index(dir, marked, Applied::new(journal.seq(), journal.hash())) {
+        return Ok((journal, Found::Index(index)));
+    }
+    let state = journal.replay()?;
+    Ok((journal, Found::State(Box::new(state))))
+}
+
+/// The index, if its mark says what the journal says, and it says so itself.
+fn good_index(dir: &Path, marked: Option<Applied>, journal: Applied) -> Option<IndexWriter> {
     let broken = |error: &dyn std::fmt::Display| tracing::warn!(%error, "the index is built again");
-    let Some(marked) = mark::take(dir)? else {
-        if journal.seq > 0 {
-            broken(&"it was not closed well, or its files were changed");
-        }
-        return Ok(None);
-    };
-    if marked != journal {
-        if marked.seq > journal.seq {
-            tracing::error!(
-                journal = journal.seq,
-                index = marked.seq,
-                "the journal lacks entries that the index had: was an older journal put back, or did the disk lose changes?"
-            );
-        }
-        broken(&"it does not fit the journal");
-        return Ok(None);
+    if marked != Some(journal) {
+        broken(match marked {
+            Some(_) => &"it does not fit the journal",
+            None => &"its files were changed",
+        });
+        return None;
     }
     let opened = IndexWriter::open(&dir.join(mark::INDEX))
         .and_then(|index| index.reader().applied().map(|applied| (index, applied)));
     match opened {
-        Ok((index, Some(applied))) if applied == journal => Ok(Some(index)),
-        Ok((_, _)) => {
-            broken(&Unavailable { reason: "it does not fit its own mark".to_owned() });
-            Ok(None)
-        }
-        Err(error) => {
-            broken(&error);
-            Ok(None)
-        }
+        Ok((index, Some(applied))) if applied == journal => return Some(index),
+        Ok((_, _)) => broken(&"it does not fit its own mark"),
+        Err(error) => broken(&error),
     }
+    None
 }

@@ -1,5 +1,6 @@
 //! Where look-ups are answered from, and what happens when nobody needs an answer any more.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use super::change::Unavailable;
 use super::index::{Applied, IndexReader};
 use super::mark;
+use super::rules::View as _;
 use super::state::State;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::name::AccountName;
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -48,6 +52,16 @@ impl Reading {
             Source::Replayed(state) => replayed(&state.read().unwrap_or_else(PoisonError::into_inner)),
             Source::Nobody(error) => Err(error.clone()),
         }
+    }
+
+    /// Whether the index answers.
+    pub(super) fn indexed(&self) -> bool {
+        matches!(&*self.source.read().unwrap_or_else(PoisonError::into_inner), Source::Index(_))
+    }
+
+    /// The keys of other accounts that are known to reach into this one.
+    pub(super) fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        self.ask(|index| index.reaching(account), |state| state.reaching(account))
     }
 
     /// Lets somebody else answer from now on.

@@ -140,7 +140,7 @@ pub struct KeyRecord {
     #[serde(default)]
     pub expiry: Expiry,
     /// When that was said; none: when the key was added.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub expiry_set: Option<Timestamp>,
     /// Whether and since when it is suspended.
     #[serde(default)]
@@ -152,10 +152,10 @@ pub struct KeyRecord {
     #[serde(default)]
     pub grants: Vec<Grant>,
     /// The key whose place it took.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub replaces: Option<Rotation>,
     /// The key that took its place.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub replaced_by: Option<Rotation>,
 }
 

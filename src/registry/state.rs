@@ -6,6 +6,7 @@ use std::ops::Bound;
 use super::change::Unavailable;
 use super::overlay::{Overlay, reach};
 use super::record::{AccountRecord, GroupRecord, KeyRecord, PublicRecord, Tombstone};
+use super::row::Rows;
 use super::rules::View;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
@@ -17,7 +18,7 @@ use crate::model::repo_path::RepoPath;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct State {
     accounts: BTreeMap<AccountName, AccountRecord>,
-    keys: BTreeMap<Fingerprint, KeyRecord>,
+    keys: Rows,
     names: BTreeMap<AccountName, BTreeMap<Label, Fingerprint>>,
     /// Which keys of other accounts have grants that reach into an account.
     reaching: BTreeMap<String, BTreeSet<Fingerprint>>,
@@ -54,7 +55,10 @@ impl State {
             put(&mut self.accounts, name, record.as_ref());
         }
         for (fingerprint, record) in &over.keys {
-            let old = put(&mut self.keys, fingerprint, record.as_ref());
+            let old = match record {
+                Some(record) => self.keys.insert(*fingerprint, record),
+                None => self.keys.remove(fingerprint),
+            };
             for account in old.iter().flat_map(reach) {
                 take(&mut self.reaching, &account.to_owned(), fingerprint);
             }
@@ -98,7 +102,7 @@ impl State {
         &'a self,
         account: Option<&'a AccountName>,
         after: Option<&'a KeyName>,
-    ) -> impl Iterator<Item = &'a KeyRecord> {
+    ) -> impl Iterator<Item = Result<KeyRecord, Unavailable>> + 'a {
         let first = account.max(after.map(|name| &name.account)).map_or(Bound::Unbounded, Bound::Included);
         self.names
             .range::<AccountName, _>((first, Bound::Unbounded))
@@ -110,13 +114,26 @@ impl State {
                     Bound::Unbounded,
                 ))
             })
-            .filter_map(|(_, fingerprint)| self.keys.get(fingerprint))
+            .filter_map(|(_, fingerprint)| self.keys.get(fingerprint).transpose())
     }
 
     /// Keys in the order of their fingerprints, after one: how the index is filled, in pieces.
-    pub(super) fn keys_after(&self, after: Option<&Fingerprint>) -> impl Iterator<Item = &KeyRecord> {
-        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.keys.range::<Fingerprint, _>((start, Bound::Unbounded)).map(|(_, record)| record)
+    pub(super) fn keys_after(
+        &self,
+        after: Option<&Fingerprint>,
+    ) -> impl Iterator<Item = Result<KeyRecord, Unavailable>> {
+        self.keys.after(after)
+    }
+
+    /// Names in their order, after one, and where they lead: likewise.
+    pub(super) fn names_after(&self, after: Option<&KeyName>) -> impl Iterator<Item = (KeyName, Fingerprint)> {
+        let first = after.map_or(Bound::Unbounded, |name| Bound::Included(&name.account));
+        self.names.range::<AccountName, _>((first, Bound::Unbounded)).flat_map(move |(account, labels)| {
+            let after = after.filter(|after| after.account == *account);
+            let start = after.map_or(Bound::Unbounded, |after| Bound::Excluded(&after.label));
+            let named = |label: &Label| KeyName { account: account.clone(), label: label.clone() };
+            labels.range::<Label, _>((start, Bound::Unbounded)).map(move |(label, print)| (named(label), *print))
+        })
     }
 }
 
@@ -148,7 +165,7 @@ impl State {
 
 impl View for State {
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
-        Ok(self.keys.get(fingerprint).cloned())
+        self.keys.get(fingerprint)
     }
 
     fn holder_of(&self, name: &KeyName) -> Result<Option<Fingerprint>, Unavailable> {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -15,7 +15,9 @@ use super::build::Build;
 use super::change::{Change, CommitError, Committed, Told, Unavailable};
 use super::index::{Applied, IndexReader, IndexWriter};
 use super::journal::Journal;
+use super::journal::compact::Compaction;
 use super::journal::entry::{Entry, Hash};
+use super::open::Settings;
 use super::overlay::{Layered, Overlay};
 use super::reading::{Reading, Source};
 use super::rules::{Draft, View};
@@ -29,6 +31,9 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const LOOK: Duration = Duration::from_millis(250);
 /// The same, while an index is being built.
 const LOOK_OFTEN: Duration = Duration::from_millis(20);
+/// How long after the first attempt to build a broken index the next one follows, and the longest time between two.
+const HEAL_FIRST: Duration = Duration::from_secs(30);
+const HEAL_LAST: Duration = Duration::from_secs(3600);
 
 type Answer = Result<Told, CommitError>;
 
@@ -51,8 +56,36 @@ pub(super) struct Writer {
     reading: Arc<Reading>,
     requests: Receiver<Request>,
     base: Base,
-    /// Whether a broken index may be built again; once only, so that a bad disk does not keep the builder busy.
-    may_heal: bool,
+    /// When an index that broke may be built again: so that a bad or full disk does not keep the builder busy.
+    heal: Heal,
+    settings: Settings,
+    compaction: Option<Compaction>,
+    /// Whether the journal may be compacted; not again after it failed.
+    may_compact: bool,
+}
+
+/// The patience with a broken index.
+struct Heal {
+    at: Instant,
+    next: Duration,
+}
+
+impl Heal {
+    /// At once for the first time.
+    fn new() -> Self {
+        Self { at: Instant::now(), next: HEAL_FIRST }
+    }
+
+    /// Whether it is time; if so, the next time is further away.
+    fn due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.at;
+        if due {
+            self.at = now + self.next;
+            self.next = HEAL_LAST.min(self.next * 2);
+        }
+        due
+    }
 }
 
 /// A batch that is being checked.
@@ -72,9 +105,10 @@ impl Writer {
         reading: Arc<Reading>,
         requests: Receiver<Request>,
         index: IndexWriter,
+        settings: Settings,
     ) -> Self {
         let reader = index.reader();
-        Self { journal, reading, requests, base: Base::Index(index, reader), may_heal: true }
+        Self::new(journal, reading, requests, Base::Index(index, reader), settings)
     }
 
     /// A writer over a replayed journal, which builds an index.
@@ -83,9 +117,21 @@ impl Writer {
         reading: Arc<Reading>,
         requests: Receiver<Request>,
         state: Arc<RwLock<State>>,
+        settings: Settings,
     ) -> Self {
         let build = start_build(&reading, &state);
-        Self { journal, reading, requests, base: Base::Replayed(state, build), may_heal: true }
+        Self::new(journal, reading, requests, Base::Replayed(state, build), settings)
+    }
+
+    fn new(
+        journal: Journal,
+        reading: Arc<Reading>,
+        requests: Receiver<Request>,
+        base: Base,
+        settings: Settings,
+    ) -> Self {
+        let (heal, compaction, may_compact) = (Heal::new(), None, true);
+        Self { journal, reading, requests, base, heal, settings, compaction, may_compact }
     }
 
     /// Works until every [`super::Amend`] is gone. A panic leaves a registry that answers nothing.
@@ -181,8 +227,31 @@ impl Writer {
         }
     }
 
+    /// Compacts the journal when it is time.
+    fn tend_journal(&mut self, wait: bool) {
+        if let Some(compaction) = &self.compaction {
+            match compaction.finish(&mut self.journal, wait) {
+                None => return,
+                Some(Ok(())) => {
+                    tracing::info!(seq = self.journal.seq(), "the journal is compacted; the old one is kept")
+                }
+                Some(Err(error)) => {
+                    tracing::error!(%error, "the journal cannot be compacted: it goes on growing until the next start");
+                    self.may_compact = false;
+                }
+            }
+            self.compaction = None;
+        } else if !wait && self.may_compact && self.journal.is_long(self.settings.compact_after) {
+            match Compaction::start(&self.journal) {
+                Ok(compaction) => self.compaction = Some(compaction),
+                Err(error) => tracing::warn!(%error, "no thread to compact the journal"),
+            }
+        }
+    }
+
     /// Takes over an index that was built, and gives up one that is broken.
     fn look_around(&mut self) {
+        self.tend_journal(false);
         if let Base::Replayed(state, Some(build)) = &mut self.base {
             let Some(outcome) = build.outcome() else { return };
             let applied = Applied::new(self.journal.seq(), self.journal.hash());
@@ -197,9 +266,15 @@ impl Writer {
                     tracing::info!(seq = applied.seq, "the index is built");
                 }
                 Err(error) => {
-                    tracing::error!(%error, "the index cannot be built: the registry stays in memory until the next start");
+                    let next = self.heal.at.saturating_duration_since(Instant::now());
+                    tracing::error!(%error, ?next, "the index cannot be built: the registry stays in memory until the next try");
                     self.base = Base::Replayed(Arc::clone(state), None);
                 }
+            }
+        } else if let Base::Replayed(state, None) = &self.base {
+            if self.heal.due() {
+                let state = Arc::clone(state);
+                self.base = Base::Replayed(Arc::clone(&state), start_build(&self.reading, &state));
             }
         } else if self.reading.take_damage() {
             self.fall_back(&Unavailable { reason: "a look-up failed".to_owned() });
@@ -222,13 +297,15 @@ impl Writer {
         };
         self.reading.set(Source::Replayed(Arc::clone(&state)));
         self.base = Base::Replayed(Arc::clone(&state), None);
-        if std::mem::take(&mut self.may_heal) {
+        if self.heal.due() {
             self.base = Base::Replayed(Arc::clone(&state), start_build(&self.reading, &state));
         }
     }
 
     fn close(mut self) {
+        self.tend_journal(true);
         self.look_around();
+        self.tend_journal(true);
         self.journal.trim();
         match self.base {
             Base::Index(index, _) => match index.flush() {

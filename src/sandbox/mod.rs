@@ -1,11 +1,11 @@
 //! Floor 1: a cell for a child process. It knows no git: what a child needs is a [`Profile`] that somebody above writes.
 //!
-//! A cell is entered by running this very program again under a hidden word ([`enter`]): the new process confines itself
+//! A cell is entered by running this very program again under a hidden word ([`enter()`]): the new process confines itself
 //! and then becomes the child. So the gateway itself starts it with `posix_spawn`, which does not copy a large process's
 //! page tables, and no code of ours runs between a fork and an exec. What holds in the cell:
 //!
 //! - files: only those that the profile names (Landlock), and nothing is written but devices that it names;
-//! - system calls: only those of a list ([`calls`]); no network, no signals to anybody, no new privileges or namespaces;
+//! - system calls: only those of a list (`calls.rs`); no network, no signals to anybody, no new privileges or namespaces;
 //! - limits: memory, CPU time, no core dumps, no files of any size;
 //! - descriptors: the three standard ones and no other.
 

@@ -25,7 +25,11 @@ impl Store {
 
     /// The directory alone, checked to be a bare repository of a trusted owner.
     pub(super) fn open_directory(&self, name: &RepoPath) -> Result<OwnedFd, StoreError> {
-        let root = openat(CWD, self.root(), PLACE, Mode::empty())?;
+        // Without its root the store cannot say what is in it; that is no "there is none".
+        let root = openat(CWD, self.root(), PLACE, Mode::empty()).map_err(|errno| {
+            tracing::error!(root = %self.root().display(), error = %errno, "the store's root cannot be opened");
+            StoreError::Io(errno.into())
+        })?;
         let directory = directory_of(name);
         // Component by component: the same as openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, on every kernel. No
         // component can be `..`: that is what RepoPath promises.

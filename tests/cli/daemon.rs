@@ -12,14 +12,14 @@ use tokio::task::JoinHandle;
 use crate::support::Site;
 
 /// What the daemon does about administration: the registry, and the control socket.
-struct Daemon {
+pub(crate) struct Daemon {
     runtime: Runtime,
     stop: Sender<()>,
     served: JoinHandle<()>,
 }
 
 impl Daemon {
-    fn start(site: &Site) -> Self {
+    pub(crate) fn start(site: &Site) -> Self {
         let config = Config::load(&site.path("config.toml")).unwrap();
         let (lookup, amend) = registry::open(&config.registry_dir()).unwrap();
         let admin = Admin::new(lookup, amend, Audit::open(&config.audit_file).unwrap());
@@ -30,7 +30,7 @@ impl Daemon {
         Self { runtime, stop, served }
     }
 
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         self.stop.send(()).unwrap();
         self.runtime.block_on(self.served).unwrap();
     }

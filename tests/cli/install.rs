@@ -140,6 +140,8 @@ fn help_is_a_reference() {
         &["export"],
         &["whereis"],
         &["known-hosts"],
+        &["backup"],
+        &["restore"],
         &["host-key"],
         &["host-key", "list"],
         &["host-key", "next"],

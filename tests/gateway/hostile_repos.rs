@@ -236,7 +236,7 @@ fn table(mode: &str) -> Vec<(&'static str, Outcome)> {
     let gateway = Gateway::start_with(|config| {
         let config = config.replace("mode = \"require\"", &format!("mode = \"{mode}\""));
         assert!(config.contains(&format!("mode = \"{mode}\"")));
-        config.replace("negotiation_seconds = 60", &format!("negotiation_seconds = {DEADLINE}"))
+        config.replace("negotiation_seconds = 300", &format!("negotiation_seconds = {DEADLINE}"))
     });
     let secret = gateway.repo("other/secret");
     gateway.commit(&secret, "secret", FOREIGN);

@@ -63,6 +63,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::control_socket,
     git::serves,
     registry::opens,
+    registry::journal,
 ];
 
 /// Look for everything that is wrong with this installation

@@ -1,12 +1,14 @@
-//! Does the daemon answer, or does the registry open.
+//! Does the daemon answer, or does the registry open; and is the journal whole.
 
 use super::Finding;
 use crate::cli::Session;
 use crate::daemon::config::Config;
 use crate::front::control::client::CallError;
 use crate::front::control::protocol::Request;
+use crate::registry::{self, OpenError, Verified};
 
 const SUBJECT: &str = "registry";
+const REMEDY: &str = "`pullgate restore FILE` takes a backup; docs/operations.md says what else can be done";
 
 pub(super) fn opens(config: &Config) -> Vec<Finding> {
     let session = match Session::open(config) {
@@ -21,6 +23,36 @@ pub(super) fn opens(config: &Config) -> Vec<Finding> {
         Ok(_) => vec![Finding::ok(SUBJECT, fact)],
         Err(error) => bad(error),
     }
+}
+
+/// Reads the whole journal, also while a daemon appends to it, and the older ones that compaction left.
+pub(super) fn journal(config: &Config) -> Vec<Finding> {
+    const SUBJECT: &str = "journal";
+    let dir = config.registry_dir();
+    let mut found = Vec::new();
+    match registry::verify(&dir) {
+        Ok(Verified { seq, snapshot, bytes, torn: _ }) => {
+            let since = if snapshot > 0 { format!(", a snapshot up to {snapshot}") } else { String::new() };
+            found.push(Finding::ok(SUBJECT, format!("{seq} changes in an unbroken chain{since}, {bytes} bytes")));
+        }
+        Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return found,
+        Err(error) => found.push(Finding::error(SUBJECT, error.to_string(), REMEDY)),
+    }
+    match registry::archives(&dir) {
+        Ok(archives) => found.extend(archives.into_iter().map(|(name, whole)| match whole {
+            Ok(Verified { seq, .. }) => Finding::ok(SUBJECT, format!("{name}: older changes, whole up to {seq}")),
+            Err(error) => Finding::warning(
+                SUBJECT,
+                format!("{name}, which only keeps older changes: {error}"),
+                "the registry does not need it: take the file from a backup of the folder, or delete it",
+            ),
+        })),
+        Err(error) => {
+            let fact = format!("{} cannot be read: {error}", dir.display());
+            found.push(Finding::error(SUBJECT, fact, "run the check as root or as the daemon's user"));
+        }
+    }
+    found
 }
 
 fn bad(error: CallError) -> Vec<Finding> {

@@ -20,7 +20,7 @@ pub(super) struct Args {
     /// Who the lines are for
     #[arg(long, value_enum, default_value_t = Format::Openssh)]
     format: Format,
-    /// A name and port that clients use; again for more. Else public_address under [ssh]
+    /// A name and port that clients use; again for more. Else `public_address` in section `ssh`
     #[arg(long = "host", value_name = "NAME:PORT")]
     hosts: Vec<PublicAddress>,
     /// Write JSON

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::{
     ConflictableTransactionError, InTransaction, IndexReader, KeyRecord, Overlay, TransactionalTree, Unavailable,
 };
-use super::{damaged, guarded, json, pair, parse, parse_fingerprint};
+use super::{damaged, encoded, guarded, pair, parse_fingerprint};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
@@ -22,6 +22,7 @@ use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
 use crate::registry::overlay::reach;
 use crate::registry::record::Tombstone;
+use crate::registry::row;
 
 fn row(kind: u8, rest: &[u8]) -> Vec<u8> {
     [&[kind], rest].concat()
@@ -55,18 +56,18 @@ fn tomb_name_row(name: &KeyName) -> Vec<u8> {
 pub(super) fn put(facts: &TransactionalTree, over: &Overlay) -> InTransaction<()> {
     for ((account, group), record) in &over.groups {
         match record {
-            Some(record) => facts.insert(group_row(account, group), json(record)?)?,
+            Some(record) => facts.insert(group_row(account, group), encoded(record)?)?,
             None => facts.remove(group_row(account, group))?,
         };
     }
     for (repo, record) in &over.public {
         match record {
-            Some(record) => facts.insert(public_row(repo), json(record)?)?,
+            Some(record) => facts.insert(public_row(repo), encoded(record)?)?,
             None => facts.remove(public_row(repo))?,
         };
     }
     for (key, tomb) in &over.tombs {
-        facts.insert(tomb_row(key), json(tomb)?)?;
+        facts.insert(tomb_row(key), encoded(tomb)?)?;
     }
     for (name, key) in &over.tomb_names {
         facts.insert(tomb_name_row(name), key.as_bytes())?;
@@ -83,11 +84,11 @@ pub(super) fn put_keys(
 ) -> InTransaction<()> {
     for (fingerprint, record) in &over.keys {
         let old = match record {
-            Some(record) => keys.insert(fingerprint.as_bytes(), json(record)?)?,
+            Some(record) => keys.insert(fingerprint.as_bytes(), encoded(record)?)?,
             None => keys.remove(fingerprint.as_bytes())?,
         };
         if let Some(old) = old {
-            let old: KeyRecord = parse(&old).map_err(ConflictableTransactionError::Abort)?;
+            let old: KeyRecord = row::decode(&old).map_err(ConflictableTransactionError::Abort)?;
             for account in reach(&old) {
                 reaches.remove(pair(account, fingerprint.as_bytes()))?;
             }
@@ -107,14 +108,14 @@ pub(super) fn put_keys(
 
 impl IndexReader {
     pub(super) fn fact<T: DeserializeOwned>(&self, row: &[u8]) -> Result<Option<T>, Unavailable> {
-        guarded(|| self.0.facts.get(row))?.map(|value| parse(&value)).transpose()
+        guarded(|| self.0.facts.get(row))?.map(|value| row::decode(&value)).transpose()
     }
 
     pub(super) fn facts_below<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<T>, Unavailable> {
         let mut rows = self.0.facts.scan_prefix(prefix);
         let mut found = Vec::new();
         while let Some((_, value)) = guarded(|| rows.next().transpose())? {
-            found.push(parse(&value)?);
+            found.push(row::decode(&value)?);
         }
         Ok(found)
     }

@@ -72,3 +72,68 @@ pub(crate) struct Link {
     pub(crate) seq: u64,
     pub(crate) prev: Hash,
 }
+
+impl Link {
+    /// Reads it. Entries that this program wrote start with both fields, which are then read without the rest.
+    pub(crate) fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
+        Self::at_start(line).map_or_else(|| serde_json::from_slice(line), Ok)
+    }
+
+    fn at_start(line: &[u8]) -> Option<Self> {
+        let rest = line.strip_prefix(br#"{"seq":"#)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (seq, rest) = rest.split_at_checked(digits)?;
+        let (prev, rest) = rest.strip_prefix(br#","prev":""#)?.split_at_checked(64)?;
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        // Anything unusual is left to the other way of reading.
+        (rest.first() == Some(&b'"')).then_some(())?;
+        Some(Self { seq: text(seq)?.parse().ok()?, prev: Hash::try_from(text(prev)?.to_owned()).ok()? })
+    }
+}
+
+/// The end of a snapshot: what it stands for. The chain goes on from `hash`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Base {
+    /// The last entry that is in the snapshot.
+    pub(crate) seq: u64,
+    /// Its hash.
+    pub(crate) hash: Hash,
+    /// How many lines the snapshot has before this one.
+    pub(crate) pieces: u64,
+    /// The hash of them all, each with its line end.
+    pub(crate) digest: Hash,
+}
+
+/// The line of a [`Base`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BaseLine {
+    /// In it.
+    pub(crate) base: Base,
+}
+
+/// How the line of a [`Base`] starts, and no other one of a snapshot.
+pub(crate) const BASE_START: &[u8] = br#"{"base":"#;
+
+/// The hash over all lines of a snapshot, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Digester {
+    sha: Sha256,
+    /// How many lines there were.
+    pub(crate) pieces: u64,
+}
+
+impl Digester {
+    /// One more line.
+    pub(crate) fn line(&mut self, line: &[u8]) {
+        self.sha.update(line);
+        self.sha.update(b"\n");
+        self.pieces += 1;
+    }
+
+    /// The hash.
+    pub(crate) fn digest(self) -> Hash {
+        Hash(self.sha.finalize().into())
+    }
+}

@@ -1,7 +1,7 @@
 //! The bytes of the journal: a header, then frames.
 //!
 //! ```text
-//! header   magic "pgjrnl\r\n" | version u32 | crc32c of both u32
+//! header   magic "pgjrnl\r\n", or "pgsnap\r\n" when it starts with a snapshot | version u32 | crc32c of both u32
 //! frame    mark f5 c0 9e ff | length of the payload u32 | crc32c of length and payload u32 | payload
 //! ```
 //!
@@ -19,29 +19,51 @@ pub(crate) const FRAME_HEAD: usize = 12;
 pub(crate) const MARK: [u8; 4] = [0xf5, 0xc0, 0x9e, 0xff];
 /// The version of the format that this program writes. A new kind of change, or a new field in one, is a new version:
 /// a program that ignored it would do something else than was asked for.
+///
+/// 1: entries. 2: more kinds of changes; may start with a snapshot. Journals of all versions up to this one are read; a file gets the newest
+/// version's header when it is opened, before anything is appended.
 pub(crate) const VERSION: u32 = 2;
-/// The oldest version that it reads. Version 1 had fewer kinds of changes, and is otherwise the same.
+/// The oldest version that it reads.
 pub(crate) const OLDEST: u32 = 1;
 /// The longest payload, in bytes. The bound on what a reader holds in memory at a time.
 pub(crate) const MAX_PAYLOAD: usize = 64 * 1024 * 1024;
 
-const MAGIC: [u8; 8] = *b"pgjrnl\r\n";
+const PLAIN: [u8; 8] = *b"pgjrnl\r\n";
+const SNAPSHOT: [u8; 8] = *b"pgsnap\r\n";
+
+/// What the frames behind the header start with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The first entry.
+    Entries,
+    /// What all entries up to some one came to.
+    Snapshot,
+}
 
 /// What a header says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Header {
     /// A journal of this version.
-    Version(u32),
+    Version(u32, Start),
     /// Not a journal, or a damaged header.
     Damaged,
 }
 
 /// The header of a new journal.
-pub(crate) fn header() -> [u8; HEADER] {
+pub(crate) fn header(start: Start) -> [u8; HEADER] {
+    header_of(VERSION, start)
+}
+
+/// The header of a journal of some version.
+pub(crate) fn header_of(version: u32, start: Start) -> [u8; HEADER] {
     let mut bytes = [0; HEADER];
-    let version = VERSION.to_le_bytes();
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&MAGIC), &version).to_le_bytes();
-    let all = MAGIC.iter().chain(&version).chain(&crc);
+    let magic = match start {
+        Start::Entries => PLAIN,
+        Start::Snapshot => SNAPSHOT,
+    };
+    let version = version.to_le_bytes();
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&magic), &version).to_le_bytes();
+    let all = magic.iter().chain(&version).chain(&crc);
     bytes.iter_mut().zip(all).for_each(|(to, from)| *to = *from);
     bytes
 }
@@ -49,10 +71,16 @@ pub(crate) fn header() -> [u8; HEADER] {
 /// Reads a header.
 pub(crate) fn read_header(bytes: &[u8; HEADER]) -> Header {
     let (covered, crc) = bytes.split_at(HEADER - 4);
-    if !covered.starts_with(&MAGIC) || number(crc) != Some(crc32c::crc32c(covered)) {
+    if number(crc) != Some(crc32c::crc32c(covered)) {
         return Header::Damaged;
     }
-    covered.get(MAGIC.len()..).and_then(number).map_or(Header::Damaged, Header::Version)
+    let (magic, version) = covered.split_at(PLAIN.len());
+    let start = match (magic == PLAIN, magic == SNAPSHOT) {
+        (true, _) => Start::Entries,
+        (_, true) => Start::Snapshot,
+        (false, false) => return Header::Damaged,
+    };
+    number(version).map_or(Header::Damaged, |version| Header::Version(version, start))
 }
 
 /// A frame around a payload; `None` when the payload is empty or longer than [`MAX_PAYLOAD`].

@@ -1,29 +1,33 @@
 //! The journal: the truth about the registry, one entry for every commit, only ever appended to.
 
+pub(super) mod bounded;
+pub(super) mod compact;
 pub(super) mod entry;
 pub(super) mod frame;
+pub(super) mod known;
+pub(super) mod replay;
 pub(super) mod walk;
 
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 
 use super::change::Unavailable;
 use super::files;
-use super::overlay::Overlay;
-use super::rules::Draft;
 use super::state::State;
-use entry::{Entry, Hash};
+use entry::Hash;
+use frame::Start;
+use known::Known;
 use walk::{End, Fault};
 
 /// The journal's name in the registry's directory.
-const NAME: &str = "journal";
+pub(super) const NAME: &str = "journal";
 /// A journal that is being made.
-const NEW: &str = "journal.new";
+pub(super) const NEW: &str = "journal.new";
 /// How much space is set aside at a time, in bytes. Written with zeros, so that a commit changes no metadata of the file.
 const CHUNK: u64 = 1024 * 1024;
 
@@ -32,6 +36,8 @@ const CHUNK: u64 = 1024 * 1024;
 pub(super) struct Journal {
     file: File,
     end: End,
+    known: Known,
+    dir: PathBuf,
 }
 
 impl Journal {
@@ -44,7 +50,7 @@ impl Journal {
     pub(super) fn create(dir: &Path) -> io::Result<()> {
         let new = dir.join(NEW);
         let mut file = files::private().create(true).truncate(true).open(&new)?;
-        file.write_all(&frame::header())?;
+        file.write_all(&frame::header(Start::Entries))?;
         file.sync_all()?;
         std::fs::rename(&new, dir.join(NAME))?;
         files::sync_dir(dir)
@@ -53,7 +59,23 @@ impl Journal {
     /// Opens the journal, checks all of it, and cuts off a torn write at its end.
     pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
         let file = files::private().open(dir.join(NAME))?;
-        let mut end = walk::walk(&file, |_| Ok(()))?;
+        let end = walk::walk(&file, |_| Ok(()))?;
+        Self::with(file, end, dir)
+    }
+
+    /// The same, and what it comes to.
+    pub(super) fn open_and_replay(dir: &Path) -> Result<(Self, State), Fault> {
+        let file = files::private().open(dir.join(NAME))?;
+        let (state, end) = replay::replay(&file)?;
+        Ok((Self::with(file, end, dir)?, state))
+    }
+
+    fn with(file: File, mut end: End, dir: &Path) -> Result<Self, Fault> {
+        // Looked at before anything is cut: what is left must stay as it was found.
+        if let Some(known) = known::read(dir)?.filter(|known| *known > end.seq) {
+            return Err(Fault::Short { seq: end.seq, known });
+        }
+        compact::tidy(dir)?;
         if end.torn {
             tracing::warn!(
                 seq = end.seq,
@@ -61,29 +83,19 @@ impl Journal {
                 "the journal ends in a write that was not finished, and so was never acknowledged: it is cut off"
             );
             file.set_len(end.offset)?;
-            file.sync_all()?;
             end.length = end.offset;
             end.torn = false;
-        } else {
-            // A process that was killed between its write and its sync leaves entries that only the page cache has.
-            file.sync_all()?;
         }
-        let journal = Self { file, end };
-        journal.raise_version()?;
-        Ok(journal)
-    }
-
-    /// Says in the header of an older journal that this program writes to it from now on, before it does: an older program
-    /// then says that it is too old, rather than that an entry is damaged. All of it was checked by now, and the sixteen
-    /// bytes lie in one sector, which a power cut leaves as it was or as it will be.
-    fn raise_version(&self) -> io::Result<()> {
-        let mut have = [0; frame::HEADER];
-        self.file.read_exact_at(&mut have, 0)?;
-        if have != frame::header() {
-            self.file.write_all_at(&frame::header(), 0)?;
-            self.file.sync_all()?;
+        if end.version < frame::VERSION {
+            tracing::info!(from = end.version, to = frame::VERSION, "the journal gets the header of this version");
+            // One sector: it is there or it is not.
+            file.write_all_at(&frame::header(end.start), 0)?;
+            end.version = frame::VERSION;
         }
-        Ok(())
+        // Also without a torn write: a process that was killed between its write and its sync leaves entries that only the
+        // page cache has.
+        file.sync_all()?;
+        Ok(Self { file, end, known: Known::open(dir, end.seq), dir: dir.to_owned() })
     }
 
     /// The last entry's number; 0 when there is none.
@@ -120,6 +132,7 @@ impl Journal {
             files::end_process(&error, "the journal cannot be written");
         }
         self.sync();
+        self.known.put(seq);
         self.end = End { seq, hash, offset: end, ..self.end };
         Ok(())
     }
@@ -167,6 +180,12 @@ impl Journal {
             tracing::warn!(%error, "space that was set aside for the journal cannot be given back");
         }
         self.end.length = self.end.offset;
+        self.known.sync();
+    }
+
+    /// Whether the entries behind the snapshot have become more than `most` bytes, and more than the snapshot itself.
+    pub(super) fn is_long(&self, most: u64) -> bool {
+        self.end.offset - self.end.base_end > most.max(self.end.base_end)
     }
 
     /// Makes every later write fail.
@@ -177,29 +196,8 @@ impl Journal {
 
     /// Reads everything again and does it again: what the registry holds, in memory.
     pub(super) fn replay(&self) -> Result<State, Fault> {
-        replay(&self.file)
+        replay::replay(&self.file).map(|(state, _)| state)
     }
-}
-
-/// What a journal comes to.
-fn replay<R: io::Read + io::Seek>(source: R) -> Result<State, Fault> {
-    let mut state = State::default();
-    walk::walk(source, |passing| {
-        let entry: Entry = serde_json::from_slice(passing.line).map_err(|error| passing.damaged(error.to_string()))?;
-        let over = redo(&state, &entry).map_err(|error| passing.damaged(error.to_string()))?;
-        state.apply(&over);
-        Ok(())
-    })?;
-    Ok(state)
-}
-
-/// An entry was checked when it was written; that it breaks a rule now says that the journal is not what was written.
-fn redo(state: &State, entry: &Entry) -> Result<Overlay, super::change::CommitError> {
-    let mut draft = Draft::new(state);
-    for change in &entry.changes {
-        draft.apply(change, &entry.by, entry.time)?;
-    }
-    Ok(draft.into_overlay())
 }
 
 /// Reads bytes as a journal, for tests and fuzzing: the number of entries, or why they are no journal.
@@ -208,11 +206,11 @@ fn redo(state: &State, entry: &Entry) -> Result<Overlay, super::change::CommitEr
 /// In words, what is wrong with them.
 pub fn decode(bytes: &[u8]) -> Result<u64, String> {
     let mut count = 0;
-    walk::walk(io::Cursor::new(bytes), |_| {
-        count += 1;
+    walk::walk(io::Cursor::new(bytes), |passing| {
+        count += u64::from(passing.kind == walk::Kind::Entry);
         Ok(())
     })
     .map_err(|fault| fault.to_string())?;
-    replay(io::Cursor::new(bytes)).map_err(|fault| fault.to_string())?;
+    replay::replay(io::Cursor::new(bytes)).map_err(|fault| fault.to_string())?;
     Ok(count)
 }

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
-use super::entry::{Hash, Link};
-use super::frame::{self, FRAME_HEAD, HEADER, Header, MARK};
+use super::entry::{BASE_START, BaseLine, Digester, Hash, Link};
+use super::frame::{self, FRAME_HEAD, HEADER, Header, MARK, Start};
 
 /// How much is read at a time while the rest of a file is searched, in bytes.
 const WINDOW: usize = 1024 * 1024;
@@ -17,6 +17,17 @@ pub(crate) enum Fault {
     /// It is of a newer version.
     #[error("the journal has version {0}, this program reads version {known}: start a newer pullgate", known = frame::VERSION)]
     Newer(u32),
+    /// Entries are missing at its end that were acknowledged.
+    #[error(
+        "the journal ends with entry {seq}, but entry {known} was acknowledged: its end is lost. Restore the registry from a \
+         backup with `pullgate restore`; or, to go on without the lost changes, `pullgate restore --force` this journal itself"
+    )]
+    Short {
+        /// The last entry that is there.
+        seq: u64,
+        /// The last one that was.
+        known: u64,
+    },
     /// It is damaged in a way that no torn write explains.
     #[error("the journal is damaged at byte {offset}, after entry {seq}: {what}; restore the registry from a backup")]
     Damaged {
@@ -29,20 +40,23 @@ pub(crate) enum Fault {
     },
 }
 
-/// An entry on the way past: its place in the chain is checked, what it says is not.
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Of a snapshot.
+    Piece,
+    /// An entry.
+    Entry,
+}
+
+/// A line on the way past: its place in the chain is checked, what it says is not.
 pub(crate) struct Passing<'a> {
+    pub(crate) kind: Kind,
     /// Where its frame starts, in bytes.
     pub(crate) offset: u64,
     pub(crate) seq: u64,
     /// The JSON.
     pub(crate) line: &'a [u8],
-}
-
-impl Passing<'_> {
-    /// A fault of this entry.
-    pub(crate) fn damaged(&self, what: impl Into<String>) -> Fault {
-        Fault::Damaged { offset: self.offset, seq: self.seq.saturating_sub(1), what: what.into() }
-    }
 }
 
 /// How a journal ends.
@@ -58,6 +72,14 @@ pub(crate) struct End {
     pub(crate) length: u64,
     /// Whether anything but zeros follows the last good frame: a write that was not finished.
     pub(crate) torn: bool,
+    /// The version in the header.
+    pub(crate) version: u32,
+    /// How it starts.
+    pub(crate) start: Start,
+    /// The entry up to which all is in a snapshot at the start; 0 when there is none.
+    pub(crate) base: u64,
+    /// The byte after the snapshot, or after the header.
+    pub(crate) base_end: u64,
 }
 
 /// Walks over the whole journal: every frame, every checksum, the whole chain.
@@ -72,39 +94,78 @@ pub(crate) fn walk<R: Read + Seek>(
     let mut source = BufReader::with_capacity(WINDOW, source);
     let length = source.seek(SeekFrom::End(0))?;
     source.rewind()?;
-    check_header(&mut source, length)?;
-    let mut end = End { seq: 0, hash: Hash::default(), offset: HEADER as u64, length, torn: false };
+    let (version, start) = read_header(&mut source, length)?;
+    let offset = HEADER as u64;
+    let mut end =
+        End { seq: 0, hash: Hash::default(), offset, length, torn: false, version, start, base: 0, base_end: offset };
+    let mut snapshot = (start == Start::Snapshot).then(Digester::default);
     let mut payload = Vec::new();
     while frame_at(&mut source, end.offset, length, &mut payload)? {
         for line in payload.split(|byte| *byte == b'\n') {
-            let damaged = |what: String| Fault::Damaged { offset: end.offset, seq: end.seq, what };
-            let link: Link = serde_json::from_slice(line).map_err(|error| damaged(format!("no entry: {error}")))?;
-            let next = end.seq + 1;
-            if link.seq != next {
-                return Err(damaged(format!("entry {next} should follow, entry {} does", link.seq)));
-            }
-            if link.prev != end.hash {
-                return Err(damaged(format!(
-                    "entry {next} does not follow from entry {}: the chain is broken",
-                    end.seq
-                )));
-            }
-            visit(&Passing { offset: end.offset, seq: next, line })?;
-            end.seq = next;
-            end.hash = Hash::of(line);
+            snapshot = match snapshot.take() {
+                Some(digester) => piece(line, digester, &mut end, &mut visit)?,
+                None => entry(line, &mut end, &mut visit).map(|()| None)?,
+            };
         }
         end.offset += (FRAME_HEAD + payload.len()) as u64;
+        if snapshot.is_none() && end.seq == end.base {
+            end.base_end = end.offset;
+        }
     }
     let rest = survey(&mut source, end.offset, length, &mut payload)?;
     if let Some(offset) = rest.frame {
         let what = format!("these bytes are no entry, but an entry follows at byte {offset}, so they were one");
         return Err(Fault::Damaged { offset: end.offset, seq: end.seq, what });
     }
+    // A snapshot gets its name only when all of it is there.
+    if snapshot.is_some() {
+        let what = "the snapshot at the start is not whole".to_owned();
+        return Err(Fault::Damaged { offset: end.offset, seq: end.seq, what });
+    }
     end.torn = rest.written;
     Ok(end)
 }
 
-fn check_header<R: Read>(source: &mut R, length: u64) -> Result<(), Fault> {
+/// A line of a snapshot; `None` comes back when it was the last.
+fn piece(
+    line: &[u8],
+    mut digester: Digester,
+    end: &mut End,
+    visit: &mut impl FnMut(&Passing<'_>) -> Result<(), Fault>,
+) -> Result<Option<Digester>, Fault> {
+    if !line.starts_with(BASE_START) {
+        visit(&Passing { kind: Kind::Piece, offset: end.offset, seq: 0, line })?;
+        digester.line(line);
+        return Ok(Some(digester));
+    }
+    let damaged = |what: String| Fault::Damaged { offset: end.offset, seq: 0, what };
+    let BaseLine { base } =
+        serde_json::from_slice(line).map_err(|error| damaged(format!("no end of a snapshot: {error}")))?;
+    if base.pieces != digester.pieces || base.digest != digester.digest() {
+        return Err(damaged("the snapshot at the start is not what was written".to_owned()));
+    }
+    (end.seq, end.hash, end.base) = (base.seq, base.hash, base.seq);
+    Ok(None)
+}
+
+/// An entry: the next in the chain.
+fn entry(line: &[u8], end: &mut End, visit: &mut impl FnMut(&Passing<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+    let damaged = |what: String| Fault::Damaged { offset: end.offset, seq: end.seq, what };
+    let link = Link::read(line).map_err(|error| damaged(format!("no entry: {error}")))?;
+    let next = end.seq + 1;
+    if link.seq != next {
+        return Err(damaged(format!("entry {next} should follow, entry {} does", link.seq)));
+    }
+    if link.prev != end.hash {
+        return Err(damaged(format!("entry {next} does not follow from entry {}: the chain is broken", end.seq)));
+    }
+    visit(&Passing { kind: Kind::Entry, offset: end.offset, seq: next, line })?;
+    end.seq = next;
+    end.hash = Hash::of(line);
+    Ok(())
+}
+
+fn read_header<R: Read>(source: &mut R, length: u64) -> Result<(u32, Start), Fault> {
     let mut bytes = [0; HEADER];
     let damaged = || Fault::Damaged { offset: 0, seq: 0, what: "the file does not start as a journal does".to_owned() };
     if length < HEADER as u64 {
@@ -112,9 +173,9 @@ fn check_header<R: Read>(source: &mut R, length: u64) -> Result<(), Fault> {
     }
     source.read_exact(&mut bytes)?;
     match frame::read_header(&bytes) {
-        Header::Version(frame::OLDEST..=frame::VERSION) => Ok(()),
-        Header::Version(found) if found > frame::VERSION => Err(Fault::Newer(found)),
-        Header::Version(_) | Header::Damaged => Err(damaged()),
+        Header::Version(found, _) if found > frame::VERSION => Err(Fault::Newer(found)),
+        Header::Version(version @ frame::OLDEST..=frame::VERSION, start) => Ok((version, start)),
+        Header::Version(_, _) | Header::Damaged => Err(damaged()),
     }
 }
 

@@ -4,10 +4,10 @@ use proptest::prelude::*;
 
 use crate::registry::decode_journal;
 use crate::registry::journal::entry::Hash;
-use crate::registry::journal::frame;
+use crate::registry::journal::frame::{self, Start};
 
 fn journal(payloads: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = frame::header().to_vec();
+    let mut bytes = frame::header(Start::Entries).to_vec();
     for payload in payloads {
         bytes.extend(frame::frame(payload).unwrap());
     }
@@ -24,7 +24,9 @@ fn line(seq: u64, prev: Hash, account: &str) -> Vec<u8> {
 #[test]
 fn the_format_is_what_it_was() {
     // Journals of older programs must be read for ever: these bytes may not change within a version.
-    assert_eq!(frame::header(), *b"pgjrnl\r\n\x02\0\0\0\xba\x97\x90\x6e");
+    assert_eq!(frame::header_of(1, Start::Entries), *b"pgjrnl\r\n\x01\0\0\0\x83\x1e\xb2\x0c");
+    assert_eq!(frame::header(Start::Snapshot)[..12], *b"pgsnap\r\n\x02\0\0\0");
+    assert_eq!(frame::header(Start::Entries), *b"pgjrnl\r\n\x02\0\0\0\xba\x97\x90\x6e");
     assert_eq!(frame::frame(b"{}").unwrap(), *b"\xf5\xc0\x9e\xff\x02\0\0\0\x31\x7b\xbc\x54{}");
     let first = line(1, Hash::default(), "a");
     assert_eq!(Hash::of(&first).to_string(), "f8a0b967cb601487291d6d6952318ca7a25756f6bbfcb5668b165f1512a1609b");
@@ -65,8 +67,8 @@ fn a_broken_chain_is_refused() {
 
 #[test]
 fn a_header_says_what_can_be_read() {
-    let mut newer = frame::header().to_vec();
-    newer[8] = 3;
+    let mut newer = frame::header(Start::Entries).to_vec();
+    newer[8] = u8::try_from(frame::VERSION + 1).unwrap();
     let crc = crc32c::crc32c(&newer[..12]).to_le_bytes();
     newer[12..].copy_from_slice(&crc);
     assert!(decode_journal(&newer).unwrap_err().contains("start a newer pullgate"));
@@ -92,7 +94,7 @@ fn a_journal_of_version_1_is_read_and_raised() {
     std::fs::write(dir.path().join("journal"), &bytes).unwrap();
     assert_eq!(Journal::open(dir.path()).unwrap().seq(), 1);
     let raised = std::fs::read(dir.path().join("journal")).unwrap();
-    assert_eq!(raised[..frame::HEADER], frame::header());
+    assert_eq!(raised[..frame::HEADER], frame::header(Start::Entries));
     assert_eq!(raised[frame::HEADER..], bytes[frame::HEADER..]);
     assert_eq!(Journal::open(dir.path()).unwrap().seq(), 1);
 }
@@ -114,7 +116,7 @@ fn a_frame_is_found_behind_a_window_of_rubbish() {
 proptest! {
     #[test]
     fn no_bytes_panic(tail in proptest::collection::vec(any::<u8>(), 0..200), headed: bool, marked: bool) {
-        let mut bytes = if headed { frame::header().to_vec() } else { Vec::new() };
+        let mut bytes = if headed { frame::header(Start::Snapshot).to_vec() } else { Vec::new() };
         if marked {
             bytes.extend(frame::MARK);
         }

@@ -1,5 +1,6 @@
 //! The registry from the outside of its rooms: rules, durability, damage.
 
+mod compaction;
 mod damage;
 mod frames;
 mod life;

@@ -59,6 +59,13 @@ fn what_is_not_there_is_missing() {
 }
 
 #[test]
+fn a_store_without_its_root_cannot_say() {
+    let (dir, store) = store();
+    std::fs::rename(store.root(), dir.path().join("unmounted")).unwrap();
+    assert!(matches!(open(&store, "acme/app"), Err(StoreError::Io(_))));
+}
+
+#[test]
 fn symbolic_links_are_never_followed() {
     let (dir, store) = store();
     let root = store.root().to_owned();
