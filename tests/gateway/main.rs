@@ -24,4 +24,5 @@ mod repositories;
 mod rotation;
 mod scene;
 mod sessions;
+mod storms;
 mod threats;
