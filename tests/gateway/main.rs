@@ -9,6 +9,7 @@
 )]
 
 mod algorithms;
+mod balancer;
 mod bombs;
 mod ci_pages;
 mod ci_tools;
