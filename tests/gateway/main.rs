@@ -16,6 +16,7 @@ mod ci_tools;
 mod clones;
 mod crash;
 mod documents;
+mod door;
 mod harness;
 mod hostile_repos;
 mod keys;

@@ -136,7 +136,7 @@ fn a_client_may_try_so_many_keys_and_no_more() {
 #[test]
 fn connections_that_say_nothing_are_dropped_and_bounded() {
     let gateway = Gateway::start_with(|config| {
-        config.replace("banner_seconds = 10", "banner_seconds = 2").replace("startups = 200", "startups = 50")
+        config.replace("banner_seconds = 10", "banner_seconds = 2").replace("startups = 1000", "startups = 50")
     });
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);

@@ -44,6 +44,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     }
     for (key, bound) in [
         ("startups", &mut ssh.startups),
+        ("startups_per_network", &mut ssh.startups_per_network),
         ("connections", &mut ssh.connections),
         ("channels_per_connection", &mut ssh.channels),
         ("keys_per_connection", &mut ssh.key_probes),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Door;
 use super::connection::Connection;
 use super::line::Line;
+use super::places::{Entry, NetworkPlace};
 use crate::audit::Subject;
 
 /// How long the loop rests after a failed accept: descriptors that ran out come back when connections end.
@@ -20,6 +21,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {
     _place: OwnedSemaphorePermit,
+    _network: NetworkPlace,
     logged_in: CancellationToken,
 }
 
@@ -32,8 +34,6 @@ impl Startup {
 
 /// Accepts connections until `stop`, then lets those that are open finish until `cut`.
 pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken, cut: CancellationToken) {
-    let startups = Arc::new(Semaphore::new(door.settings.startups));
-    let connections = Arc::new(Semaphore::new(door.settings.connections));
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -50,9 +50,8 @@ pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken
                 continue;
             }
         };
-        let places = (Arc::clone(&startups).try_acquire_owned(), Arc::clone(&connections).try_acquire_owned());
-        let (Ok(startup), Ok(connection)) = places else {
-            tracing::warn!(%address, "a connection is dropped: all places are taken");
+        let Some(Entry { connection, startup }) = door.places.enter() else {
+            door.places.tell(address.ip(), "all places are taken, or nearly");
             continue;
         };
         let (door, cut) = (Arc::clone(&door), cut.child_token());
@@ -81,9 +80,12 @@ async fn serve(
         Ok(Err(error)) => return tracing::warn!(balancer = %peer, %error, "a connection of a balancer is dropped"),
         Err(_) => return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is"),
     };
+    let Some(network) = door.places.network(address.ip()) else {
+        return door.places.tell(address.ip(), "its network has its places");
+    };
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
     let logged_in = CancellationToken::new();
-    let startup = Startup { _place: place, logged_in: logged_in.clone() };
+    let startup = Startup { _place: place, _network: network, logged_in: logged_in.clone() };
     let connection = Connection::new(Arc::clone(&door), subject, startup);
     let line = Line::new(socket, &cut);
     // Whatever ends this function ends the session's task with it.

@@ -10,6 +10,7 @@ mod handler;
 pub mod host_keys;
 mod line;
 pub mod listener;
+mod places;
 mod proxy;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tokio_util::task::TaskTracker;
 use crate::gate::Gate;
 use crate::git::Git;
 use crate::git::inbound::Budget;
+use places::Places;
 
 /// The bounds and clocks of the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub idle: Duration,
     /// Connections that are not logged in yet, in all.
     pub startups: usize,
+    /// The same, from one IPv4 address or one /64 of IPv6.
+    pub startups_per_network: usize,
     /// Connections in all.
     pub connections: usize,
     /// Channels of one connection at the same time.
@@ -54,7 +58,9 @@ impl Default for Settings {
             banner: Duration::from_secs(10),
             login: Duration::from_secs(30),
             idle: Duration::from_secs(600),
-            startups: 200,
+            // Five hundred agents behind one address may start at once; each that is not logged in yet costs some 30 KiB.
+            startups: 1000,
+            startups_per_network: 600,
             connections: 4096,
             // Clients that share a connection open one channel for each fetch; OpenSSH's own server allows ten.
             channels: 10,
@@ -78,6 +84,7 @@ pub struct Door {
     answers: TaskTracker,
     /// Who may say in front of a connection whose it is.
     balancers: Vec<IpNet>,
+    places: Arc<Places>,
 }
 
 impl Door {
@@ -85,7 +92,8 @@ impl Door {
     #[must_use]
     pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
         let config = Arc::new(algorithms::config(host_keys, &settings));
-        Self { gate, git, settings, public_address, config, answers: TaskTracker::new(), balancers: Vec::new() }
+        let (answers, places) = (TaskTracker::new(), Arc::new(Places::new(&settings)));
+        Self { gate, git, settings, public_address, config, answers, balancers: Vec::new(), places }
     }
 
     /// Believes a PROXY header from these networks, and demands one from them.

@@ -1,0 +1,139 @@
+//! How many may stand at the door at once: in all, not logged in yet, and from one network.
+//!
+//! Who is not logged in yet costs little but is anybody. So one network cannot take all of these places, and when they grow
+//! scarce some are turned away by chance before all are: whoever fills them with connections that say nothing is turned away
+//! as often as everybody else, and a client that tries again gets in. OpenSSH's `MaxStartups` does the same.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::Settings;
+
+/// How often the log says that somebody was turned away, at most: strangers must not be able to fill a disk.
+const TELL: Duration = Duration::from_secs(10);
+
+/// The places of a door.
+#[derive(Debug)]
+pub(super) struct Places {
+    startups: Arc<Semaphore>,
+    connections: Arc<Semaphore>,
+    settings: Settings,
+    networks: Mutex<HashMap<IpAddr, usize>>,
+    turned_away: Mutex<TurnedAway>,
+}
+
+#[derive(Debug, Default)]
+struct TurnedAway {
+    told: Option<Instant>,
+    since: u64,
+}
+
+/// A place for a connection, and one among those who are not logged in yet.
+pub(super) struct Entry {
+    pub(super) connection: OwnedSemaphorePermit,
+    pub(super) startup: OwnedSemaphorePermit,
+}
+
+/// A place among those of one network who are not logged in yet.
+#[derive(Debug)]
+pub(super) struct NetworkPlace {
+    places: Arc<Places>,
+    network: IpAddr,
+}
+
+impl Places {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            startups: Arc::new(Semaphore::new(settings.startups)),
+            connections: Arc::new(Semaphore::new(settings.connections)),
+            settings: *settings,
+            networks: Mutex::default(),
+            turned_away: Mutex::default(),
+        }
+    }
+
+    /// A place for somebody who just came, if there is one, and chance wills it.
+    pub(super) fn enter(&self) -> Option<Entry> {
+        let connection = Arc::clone(&self.connections).try_acquire_owned().ok()?;
+        let startup = Arc::clone(&self.startups).try_acquire_owned().ok()?;
+        let taken = self.settings.startups.saturating_sub(self.startups.available_permits());
+        match is_unlucky(taken, self.settings.startups, dice()) {
+            true => None,
+            false => Some(Entry { connection, startup }),
+        }
+    }
+
+    /// A place among those of this client's network, if there is one.
+    pub(super) fn network(self: &Arc<Self>, client: IpAddr) -> Option<NetworkPlace> {
+        let network = network_of(client);
+        let mut networks = self.lock();
+        let taken = networks.entry(network).or_default();
+        if *taken >= self.settings.startups_per_network {
+            return None;
+        }
+        *taken += 1;
+        Some(NetworkPlace { places: Arc::clone(self), network })
+    }
+
+    /// Says that somebody was turned away, or counts it until it is time to say something again.
+    pub(super) fn tell(&self, client: IpAddr, why: &str) {
+        let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        turned_away.since += 1;
+        if turned_away.told.is_some_and(|told| told.elapsed() < TELL) {
+            return;
+        }
+        let count = std::mem::take(&mut turned_away.since);
+        turned_away.told = Some(Instant::now());
+        drop(turned_away);
+        tracing::warn!(%client, why, count, "connections are turned away; `startups` and `connections` under [limits] say when");
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for NetworkPlace {
+    fn drop(&mut self) {
+        let mut networks = self.places.lock();
+        if let Some(taken) = networks.get_mut(&self.network) {
+            *taken = taken.saturating_sub(1);
+            if *taken == 0 {
+                networks.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// What counts as one network: an IPv4 address, or the /64 that one host with IPv6 usually has to itself.
+fn network_of(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
+/// Whether the one who came last is turned away: never with up to three quarters of the places taken, then more and more
+/// often, and with all of them taken always. `dice` is any number, each as likely as the others.
+fn is_unlucky(taken: usize, most: usize, dice: u16) -> bool {
+    let start = most - most / 4;
+    let over = taken.saturating_sub(start);
+    // The one who takes the last place may: with few places there is no quarter to play with.
+    over > 0 && usize::from(dice) * (most - start + 1) < over * (usize::from(u16::MAX) + 1)
+}
+
+fn dice() -> u16 {
+    let mut bytes = [0; 2];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u16::from_ne_bytes(bytes),
+        // Without chance the bound alone decides.
+        Err(_) => u16::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests;

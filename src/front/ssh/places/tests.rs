@@ -1,0 +1,54 @@
+use super::*;
+
+fn places(startups: usize, per_network: usize) -> Arc<Places> {
+    let settings = Settings { startups, startups_per_network: per_network, ..Settings::default() };
+    Arc::new(Places::new(&settings))
+}
+
+#[test]
+fn one_network_cannot_take_the_places_of_another() {
+    let places = places(100, 2);
+    let address = |text: &str| text.parse::<IpAddr>().unwrap();
+    let first = places.network(address("192.0.2.1")).unwrap();
+    // The same address, as a socket for both kinds writes it.
+    let _second = places.network(address("::ffff:192.0.2.1")).unwrap();
+    assert!(places.network(address("192.0.2.1")).is_none());
+    let _other = places.network(address("192.0.2.2")).unwrap();
+    drop(first);
+    let _third = places.network(address("192.0.2.1")).unwrap();
+    let _v6 = [places.network(address("2001:db8::1")).unwrap(), places.network(address("2001:db8::2")).unwrap()];
+    assert!(places.network(address("2001:db8:0:0:ffff::1")).is_none());
+    assert!(places.network(address("2001:db8:0:1::1")).is_some());
+}
+
+#[test]
+fn networks_that_left_are_forgotten() {
+    let places = places(100, 2);
+    for last in 0..=255 {
+        drop(places.network(IpAddr::from([192, 0, 2, last])));
+    }
+    assert!(places.lock().is_empty());
+}
+
+#[test]
+fn there_are_never_more_than_the_bound_and_few_are_turned_away_before() {
+    let places = places(100, 100);
+    let mut inside = Vec::new();
+    for _ in 0..10_000 {
+        inside.extend(places.enter());
+    }
+    assert!((76..=100).contains(&inside.len()), "{}", inside.len());
+    inside.truncate(10);
+    assert!(places.enter().is_some(), "with most places free nobody is turned away");
+}
+
+#[test]
+fn chance_grows_from_nothing_to_certainty() {
+    assert!((0..=75).all(|taken| !is_unlucky(taken, 100, 0)));
+    let odds = |taken| (0..=u16::MAX).filter(|dice| is_unlucky(taken, 100, *dice)).count();
+    let all = usize::from(u16::MAX) + 1;
+    assert!((76..100).all(|taken| odds(taken) < odds(taken + 1)), "more and more");
+    assert!(odds(76) > 0 && odds(76) * 20 < all && odds(100) * 10 > all * 9, "{} {}", odds(76), odds(100));
+    // With one place there is no chance to take.
+    assert!(!is_unlucky(1, 1, 0));
+}
