@@ -2,6 +2,7 @@
 """Makes the seed corpora from real traffic: what pullgate's own command sends to the control socket, what git's and
 ssh-keygen's own output looks like, a journal that a real registry wrote. Usage: fuzz/seed.py PULLGATE. No private key is
 kept."""
+import json
 import os
 import pathlib
 import socket
@@ -54,7 +55,14 @@ with tempfile.TemporaryDirectory() as temp:
     ]
     for command in commands:
         pullgate(*command, check=False)
-    seed("journal", "real", next((temp / "state/registry").glob("*journal*")).read_bytes())
+    journal = next((temp / "state/registry").glob("*journal*")).read_bytes()
+    seed("journal", "real", journal)
+    # The same, as the target for what is behind the checksums takes it: the changes of each entry, one a line.
+    entries = []
+    for frame in journal.split(bytes.fromhex("f5c09eff"))[1:]:
+        entries += [json.loads(line) for line in frame[8 : 8 + int.from_bytes(frame[:4], "little")].splitlines()]
+    seed("journal_entries", "real", "\n".join(json.dumps(entry["changes"], separators=(",", ":")) for entry in entries))
+    seed("apply_file", "real", pullgate("export").stdout)
 
     path = str(temp / "state/control.sock")
     listener = socket.socket(socket.AF_UNIX)

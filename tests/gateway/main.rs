@@ -10,12 +10,14 @@
 
 mod algorithms;
 mod bombs;
+mod cells;
 mod ci_pages;
 mod ci_tools;
 mod clones;
 mod crash;
 mod documents;
 mod harness;
+mod hostile_clients;
 mod hostile_repos;
 mod keys;
 mod messages;
@@ -23,5 +25,6 @@ mod refusals;
 mod repositories;
 mod rotation;
 mod scene;
+mod secrets;
 mod sessions;
 mod threats;
