@@ -27,4 +27,5 @@ mod rotation;
 mod scene;
 mod secrets;
 mod sessions;
+mod storms;
 mod threats;
