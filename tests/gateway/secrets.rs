@@ -23,10 +23,12 @@ struct Secret {
 impl Secret {
     fn of(name: &str, text: &str) -> Self {
         let key = PrivateKey::from_openssh(text).unwrap();
-        let raw = match key.key_data() {
-            KeypairData::Ed25519(pair) => pair.private.to_bytes().to_vec(),
-            KeypairData::Ecdsa(pair) => pair.private_key_bytes().to_vec(),
-            other => panic!("{name}: {:?}", other.algorithm()),
+        let raw = if let KeypairData::Ed25519(pair) = key.key_data() {
+            pair.private.to_bytes().to_vec()
+        } else if let KeypairData::Ecdsa(pair) = key.key_data() {
+            pair.private_key_bytes().to_vec()
+        } else {
+            panic!("{name}: {}", key.algorithm())
         };
         // The lines that hold a part of it: some of the others are public.
         let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("-----")).collect();
