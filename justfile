@@ -34,8 +34,7 @@ cell-test:
 refs-test refs="10000000":
     PULLGATE_REFS={{refs}} cargo test --test gateway -- --nocapture many_refs
 
-# Fuzz every parser of foreign bytes for so many minutes each (or for `SECONDS`); needs cargo-fuzz. No nightly compiler is
-# needed: the sanitizers look for what safe Rust rules out
+# Fuzz every parser of foreign bytes for so many minutes each (or for SECONDS); needs cargo-fuzz, but no nightly compiler
 fuzz MINUTES="1" SECONDS="":
     .ci/fuzz "{{ if SECONDS == "" { MINUTES + "m" } else { SECONDS + "s" } }}"
 
