@@ -21,6 +21,8 @@ mod daemon;
 mod generate;
 #[path = "cli/host_keys.rs"]
 mod host_keys;
+#[path = "cli/import.rs"]
+mod import;
 #[path = "cli/install.rs"]
 mod install;
 #[path = "cli/keys.rs"]

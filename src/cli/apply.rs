@@ -10,6 +10,7 @@ use super::plan::{Action, Line, plan};
 use super::{Context, Session};
 use crate::admin::fault::{Fault, Kind};
 use crate::front::control::protocol::Request;
+use crate::model::text::printable;
 use crate::registry::MAX_COMMIT;
 use crate::registry::change::Change;
 
@@ -41,27 +42,42 @@ pub(super) struct Args {
 #[derive(Serialize)]
 struct Outcome<'a> {
     changes: &'a [Line],
+    /// Only of an import.
+    #[serde(skip_serializing_if = "<[Skipped]>::is_empty")]
+    skipped: &'a [Skipped],
     applied: bool,
+}
+
+/// What an import left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Skipped {
+    place: String,
+    why: String,
+}
+
+impl Skipped {
+    pub(super) fn new(place: &str, why: &str) -> Self {
+        Self { place: printable(place, 200), why: printable(why, 400) }
+    }
+}
+
+/// How a declaration is carried out.
+#[derive(Debug)]
+pub(super) struct Apply {
+    pub(super) prune: bool,
+    pub(super) dry_run: bool,
+    pub(super) in_parts: bool,
+    pub(super) json: bool,
+    pub(super) skipped: Vec<Skipped>,
 }
 
 impl Args {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let want = self.read()?;
-        let policy = context.load()?.keys;
         let session = context.session()?;
-        let plan = plan(&current(&session)?, &want, self.prune, &policy)?;
-        if !self.json {
-            show(&plan.lines, context)?;
-        }
-        let applied = !self.dry_run && !plan.changes.is_empty();
-        if applied {
-            self.commit(plan.changes, &session, context)?;
-        }
-        match self.json {
-            true => context.io.json(&Outcome { changes: &plan.lines, applied }),
-            false if applied => context.io.say("Applied."),
-            false => Ok(()),
-        }
+        let have = current(&session)?;
+        let Self { prune, dry_run, in_parts, json, .. } = self;
+        Apply { prune, dry_run, in_parts, json, skipped: Vec::new() }.run(&have, &want, &session, context)
     }
 
     fn read(&self) -> Result<Declared, Stop> {
@@ -76,6 +92,35 @@ impl Args {
                 .hint("`pullgate export` shows what such a file looks like")
                 .into()
         })
+    }
+}
+
+impl Apply {
+    /// Shows the difference, and closes it.
+    pub(super) fn run(
+        &self,
+        have: &Declared,
+        want: &Declared,
+        session: &Session,
+        context: &mut Context<'_, '_>,
+    ) -> Result<(), Stop> {
+        let policy = context.load()?.keys;
+        let plan = plan(have, want, self.prune, &policy)?;
+        if !self.json {
+            show(&plan.lines, context)?;
+            for Skipped { place, why } in &self.skipped {
+                context.io.tell(format_args!("left out: {place}: {why}"))?;
+            }
+        }
+        let applied = !self.dry_run && !plan.changes.is_empty();
+        if applied {
+            self.commit(plan.changes, session, context)?;
+        }
+        match self.json {
+            true => context.io.json(&Outcome { changes: &plan.lines, skipped: &self.skipped, applied }),
+            false if applied => context.io.say("Applied."),
+            false => Ok(()),
+        }
     }
 
     fn commit(&self, changes: Vec<Change>, session: &Session, context: &mut Context<'_, '_>) -> Result<(), Stop> {

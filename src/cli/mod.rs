@@ -15,6 +15,7 @@ mod explain;
 mod export;
 mod group;
 mod host_key;
+mod import;
 mod init;
 mod io;
 mod key;
@@ -73,6 +74,8 @@ enum Noun {
     Explain(explain::Args),
     Apply(apply::Args),
     Export(export::Args),
+    #[command(subcommand)]
+    Import(import::Verb),
     #[command(name = "whereis")]
     WhereIs(whereis::Args),
     KnownHosts(known_hosts::Args),
@@ -99,6 +102,7 @@ impl Noun {
             Self::Explain(args) => args.run(context),
             Self::Apply(args) => args.run(context),
             Self::Export(args) => args.run(context),
+            Self::Import(verb) => verb.run(context),
             Self::WhereIs(args) => args.run(context),
             Self::KnownHosts(args) => args.run(context),
             Self::Backup(args) => args.run(context),

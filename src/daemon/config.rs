@@ -17,6 +17,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
 use super::log;
 use crate::admin::operator::Operators;
 use crate::admin::policy::Policy;
@@ -69,6 +71,8 @@ pub struct Ssh {
     pub public_address: PublicAddress,
     /// Which kinds of host key it has.
     pub host_key_kinds: Kinds,
+    /// Load balancers that say with the PROXY protocol whose a connection is.
+    pub balancers: Vec<IpNet>,
 }
 
 /// Something that is wrong in the file.
@@ -168,6 +172,7 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
                 rsa: section.take("rsa_host_key", default.rsa, values::yes_or_no),
                 nist_curves: section.take("nist_curves", default.nist_curves, values::yes_or_no),
             },
+            balancers: section.take("proxy_protocol_from", Vec::new(), values::networks),
         }
     });
     let control = reader.section("control", |section| {

@@ -135,7 +135,8 @@ impl House {
         let (lookup, amend) = open_registry(config)?;
         let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
-        let door = Arc::new(Door::new(gate, git, keys, config.limits.ssh, address));
+        let door = Door::new(gate, git, keys, config.limits.ssh, address);
+        let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
         let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage.clone(), config);
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
         Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage })

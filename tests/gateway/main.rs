@@ -9,6 +9,7 @@
 )]
 
 mod algorithms;
+mod balancer;
 mod bombs;
 mod cells;
 mod ci_pages;

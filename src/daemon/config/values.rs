@@ -1,11 +1,12 @@
 //! The values of the config file, each with what to write instead.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use ipnet::IpNet;
 use toml::Value;
 use tracing::Level;
 
@@ -117,6 +118,19 @@ pub(super) fn addresses(value: &Value) -> Parsed<Vec<SocketAddr>> {
     each(items, |item| {
         let text = text(item, REMEDY)?;
         text.parse().or_else(|_| wrong(format!("'{text}' is not an address with a port"), REMEDY))
+    })
+}
+
+/// Networks, or single addresses; none is allowed.
+pub(super) fn networks(value: &Value) -> Parsed<Vec<IpNet>> {
+    const REMEDY: &str = r#"write networks or addresses, such as ["10.0.0.5", "2001:db8::/64"]"#;
+    let Some(items) = value.as_array() else {
+        return wrong(format!("is of type {}", value.type_str()), REMEDY);
+    };
+    each(items, |item| {
+        let text = text(item, REMEDY)?;
+        let single = || text.parse::<IpAddr>().map(IpNet::from);
+        text.parse().or_else(|_| single()).or_else(|_| wrong(format!("'{text}' is not a network"), REMEDY))
     })
 }
 

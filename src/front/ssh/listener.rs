@@ -68,14 +68,19 @@ pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken
 /// One connection, from its first byte to its last.
 async fn serve(
     door: Arc<Door>,
-    socket: TcpStream,
-    address: SocketAddr,
+    mut socket: TcpStream,
+    peer: SocketAddr,
     place: OwnedSemaphorePermit,
     cut: CancellationToken,
 ) {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }
+    let address = match tokio::time::timeout(door.settings.banner, door.client(&mut socket, peer)).await {
+        Ok(Ok(address)) => address,
+        Ok(Err(error)) => return tracing::warn!(balancer = %peer, %error, "a connection of a balancer is dropped"),
+        Err(_) => return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is"),
+    };
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
     let logged_in = CancellationToken::new();
     let startup = Startup { _place: place, logged_in: logged_in.clone() };

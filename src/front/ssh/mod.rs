@@ -10,11 +10,15 @@ mod handler;
 pub mod host_keys;
 mod line;
 pub mod listener;
+mod proxy;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use russh::keys::PrivateKey;
+use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use crate::gate::Gate;
@@ -72,6 +76,8 @@ pub struct Door {
     config: Arc<russh::server::Config>,
     /// The answers that run, so that a daemon that stops can wait for their records.
     answers: TaskTracker,
+    /// Who may say in front of a connection whose it is.
+    balancers: Vec<IpNet>,
 }
 
 impl Door {
@@ -79,7 +85,23 @@ impl Door {
     #[must_use]
     pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
         let config = Arc::new(algorithms::config(host_keys, &settings));
-        Self { gate, git, settings, public_address, config, answers: TaskTracker::new() }
+        Self { gate, git, settings, public_address, config, answers: TaskTracker::new(), balancers: Vec::new() }
+    }
+
+    /// Believes a PROXY header from these networks, and demands one from them.
+    #[must_use]
+    pub fn with_balancers(mut self, balancers: Vec<IpNet>) -> Self {
+        self.balancers = balancers;
+        self
+    }
+
+    /// Whose a connection is that comes from `peer`.
+    async fn client(&self, socket: &mut TcpStream, peer: SocketAddr) -> Result<SocketAddr, proxy::ProxyError> {
+        let from = peer.ip().to_canonical();
+        match self.balancers.iter().any(|network| network.contains(&from)) {
+            true => Ok(proxy::header(socket).await?.unwrap_or(peer)),
+            false => Ok(peer),
+        }
     }
 
     /// Waits until every answer came to its end.
