@@ -25,14 +25,22 @@ interop:
 # The Python clients of the interop tests, in a folder of their own below target
 interop-python:
     python3 -m pip install --quiet --upgrade --target target/ci/python -r tests/interop/requirements.txt
+
 # Hostile repositories with and without a cell, and every forbidden act from inside one: as this user, and as an ordinary one
 cell-test:
     .ci/cell-test
 
-# Fuzz every parser of foreign bytes for so many minutes each (or for `SECONDS`); needs cargo-fuzz. No nightly compiler is
-# needed: the sanitizers look for what safe Rust rules out
+# A repository with ten million refs, listed over real ssh in versions 2 and 0. A short form is in `test`
+refs-test refs="10000000":
+    PULLGATE_REFS={{refs}} cargo test --test gateway -- --nocapture many_refs
+
+# Fuzz every parser of foreign bytes for so many minutes each (or for SECONDS); needs cargo-fuzz, but no nightly compiler
 fuzz MINUTES="1" SECONDS="":
     .ci/fuzz "{{ if SECONDS == "" { MINUTES + "m" } else { SECONDS + "s" } }}"
+
+# What the cell costs a fetch, and what a start costs in a process of 2 GiB, as a table; a quiet machine, please
+bench-cell fetches="200":
+    PULLGATE_FETCHES={{fetches}} cargo bench --bench cell
 
 # What the linker made of the release binary: position-independent, relocations read-only, stack not executable
 hardened:

@@ -2,6 +2,7 @@
 """Makes the seed corpora from real traffic: what pullgate's own command sends to the control socket, what git's and
 ssh-keygen's own output looks like, a journal that a real registry wrote. Usage: fuzz/seed.py PULLGATE. No private key is
 kept."""
+import json
 import os
 import pathlib
 import socket
@@ -54,7 +55,14 @@ with tempfile.TemporaryDirectory() as temp:
     ]
     for command in commands:
         pullgate(*command, check=False)
-    seed("journal", "real", next((temp / "state/registry").glob("*journal*")).read_bytes())
+    journal = next((temp / "state/registry").glob("*journal*")).read_bytes()
+    seed("journal", "real", journal)
+    # The same, as the target for what is behind the checksums takes it: the changes of each entry, one a line.
+    entries = []
+    for frame in journal.split(bytes.fromhex("f5c09eff"))[1:]:
+        entries += [json.loads(line) for line in frame[8 : 8 + int.from_bytes(frame[:4], "little")].splitlines()]
+    seed("journal_entries", "real", "\n".join(json.dumps(entry["changes"], separators=(",", ":")) for entry in entries))
+    seed("apply_file", "real", pullgate("export").stdout)
 
     path = str(temp / "state/control.sock")
     listener = socket.socket(socket.AF_UNIX)
@@ -102,4 +110,47 @@ with tempfile.TemporaryDirectory() as temp:
                 if sent:
                     seed("protocol_env", sent.decode().replace("=", ""), sent)
                 said.unlink()
+
+    # What git says to a server that speaks protocol version 2, heard by a program between the two.
+    ear = temp / "ear"
+    ear.write_text('#!/bin/sh\nfor last; do :; done\ntee -a "$SAID" | eval "$last"\n')
+    ear.chmod(0o755)
+    env = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null", GIT_SSH=str(ear), GIT_SSH_VARIANT="ssh")
+    who = {f"GIT_{role}_{what}": "seed@localhost" for role in ["AUTHOR", "COMMITTER"] for what in ["NAME", "EMAIL"]}
+
+    def git(*args, **more):
+        return subprocess.run(["git", *args], cwd=temp, env={**env, **who, **more}, check=True, capture_output=True)
+
+    git("init", "-q", "-b", "main", "served")
+    git("-C", "served", "config", "uploadpack.allowFilter", "true")
+    for n in range(3):
+        (temp / "served/file").write_text(str(n))
+        git("-C", "served", "add", ".")
+        git("-C", "served", "commit", "-qm", str(n))
+    git("-C", "served", "tag", "-m", "first", "v1", "HEAD~1")
+    url = f"ssh://git@host{temp}/served"
+    asks = {
+        "clone": [["clone", "-q", "--bare", url, "clone"]],
+        "shallow": [["clone", "-q", "--bare", "--depth", "1", url, "shallow"], ["-C", "shallow", "fetch", "-q", "--unshallow"]],
+        "filter": [["clone", "-q", "--bare", "--filter=blob:none", url, "filter"]],
+        "ls-remote": [["ls-remote", url]],
+        "since": [["clone", "-q", "--bare", "--shallow-since=2001-01-01", url, "since"]],
+    }
+    for name, commands in asks.items():
+        heard = temp / ("heard-" + name)
+        for command in commands:
+            git("-c", "protocol.version=2", *command, SAID=str(heard), GIT_PROTOCOL="version=2")
+        data = heard.read_bytes()
+        seed("v2_stream", name, b"\xff" + data)
+        lines, rest, found = [], data, []
+        while rest:
+            length = int(rest[:4], 16)
+            if length == 0:
+                found, lines = found + [lines], []
+            else:
+                lines.append(rest[4:length].rstrip(b"\n") if length > 4 else b"")
+            rest = rest[max(length, 4) :]
+        for n, request in enumerate(found):
+            if request:
+                seed("v2_request", f"{name}-{n}", b"\n".join(request))
     seed("config", "example", (fuzz.parent / "config.example.toml").read_bytes())

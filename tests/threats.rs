@@ -87,6 +87,25 @@ fn every_threat_names_tests_that_exist() {
     assert_eq!(faults(&document, &tests).len(), 2);
 }
 
+/// Every parser of foreign bytes that is fuzzed: its seeds are there, and its row with the property test of the same parser.
+#[test]
+fn every_fuzz_target_has_seeds_and_a_property_test() {
+    let mut tests = BTreeSet::new();
+    tests_below(&Path::new(ROOT).join("src"), &mut tests);
+    let document = read("docs/threats.md");
+    let manifest: toml::Table = read("fuzz/Cargo.toml").parse().unwrap();
+    let targets: Vec<_> =
+        manifest["bin"].as_array().unwrap().iter().map(|target| target["name"].as_str().unwrap()).collect();
+    assert!(targets.len() >= 11, "{targets:?}");
+    for target in targets {
+        let seeds = Path::new(ROOT).join("fuzz/seeds").join(target);
+        assert!(std::fs::read_dir(&seeds).is_ok_and(|mut seeds| seeds.next().is_some()), "{target} has no seeds");
+        let row = document.lines().filter_map(cells).find(|row| row.first() == Some(&target));
+        let row = row.unwrap_or_else(|| panic!("{target} has no row"));
+        assert!(tests.contains(row.last().unwrap().trim_matches('`')), "{target}: {row:?}");
+    }
+}
+
 #[test]
 fn russh_is_new_and_has_no_compression() {
     let lock: toml::Table = read("Cargo.lock").parse().unwrap();

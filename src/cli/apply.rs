@@ -87,10 +87,8 @@ impl Args {
             Fault::new(kind, format!("{file} cannot be read: {error}"))
         };
         let text = std::fs::read_to_string(&self.file).map_err(unreadable)?;
-        toml::from_str(&text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            Fault::new(Kind::Invalid, format!("{file}, line {line}: {}", error.message()))
+        Declared::parse(&text).map_err(|why| {
+            Fault::new(Kind::Invalid, format!("{file}, {why}"))
                 .hint("`pullgate export` shows what such a file looks like")
                 .into()
         })

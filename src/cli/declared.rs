@@ -62,6 +62,28 @@ pub(super) struct DeclaredKey {
     pub(super) suspended: Option<bool>,
 }
 
+impl Declared {
+    /// From the text of a file.
+    ///
+    /// # Errors
+    /// The line and what is wrong there.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            format!("line {}: {}", before.matches('\n').count() + 1, error.message())
+        })
+    }
+}
+
+/// Reads the text of a file for `apply` and writes what it says: what the reader makes of it, for tests of it that have no
+/// registry.
+///
+/// # Errors
+/// The line and what is wrong there.
+pub fn rewritten(text: &str) -> Result<String, String> {
+    toml::to_string(&Declared::parse(text)?).map_err(|error| error.to_string())
+}
+
 fn deploy_key() -> Holder {
     Holder::DeployKey
 }
@@ -164,4 +186,43 @@ fn read<T, E: std::fmt::Display>(result: Result<T, E>) -> Result<T, Stop> {
     use crate::admin::fault::{Fault, Kind};
     result
         .map_err(|error| Fault::new(Kind::Internal, format!("the registry's own words cannot be read: {error}")).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDtqJ7zOtqQtYqOo0CpvDXNlMV3HeJDpjrASKGLWdopa";
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_line() {
+        for (text, says) in [
+            ("accounts = ['acme']\n\n[[key]]\nname = 'acme/../x'", "line 4: "),
+            ("[[key]]\nname = 'acme/ci'\nkey = 'ssh-ed25519 AAAA'", "line 3: "),
+            ("accounts = ['acme']\nrepos = []", "line 2: "),
+            ("public = ['acme/app', '../etc']", "line 1: "),
+            ("[[key]]\nexpires = '90d'", "line 2: expires is "),
+        ] {
+            let why = rewritten(text).unwrap_err();
+            assert!(why.starts_with(says), "{text}: {why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_what_is_read_reads_as_the_same(
+            lines in prop::collection::vec(prop_oneof![
+                Just("accounts = ['acme', 'b']".to_owned()), Just("public = ['acme/app', '/b/c.git']".to_owned()),
+                Just("[[group]]\naccount = 'acme'\nname = 'all'\nrepositories = ['acme/app']".to_owned()),
+                Just(format!("[[key]]\nname = 'acme/ci'\nkey = '{KEY}'")),
+                "grants = \\['acme/[a-z*@/]{1,6}'\\]", "from = \\['[0-9.]{1,9}(/[0-9]{1,2})?'\\]", "note = '[^']{0,9}'",
+                "expires = '(never|20[0-9]{2}-[01][0-9]-[0-3][0-9](T00:00:00Z)?)'", "\\PC{0,30}",
+            ], 0..9),
+        ) {
+            if let Ok(once) = rewritten(&lines.join("\n")) {
+                prop_assert_eq!(rewritten(&once), Ok(once));
+            }
+        }
+    }
 }

@@ -40,6 +40,7 @@ use crate::admin::fault::Kind;
 use crate::daemon::config::{Config, ENVIRONMENT, locate};
 use crate::front::control::client::CallError;
 use crate::front::control::protocol::Request;
+pub use declared::rewritten;
 pub use io::{Io, Stop};
 pub use session::Session;
 

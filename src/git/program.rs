@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use super::profile::{interpreter, mapped, names_of};
+use super::profile::{interpreter, mapped, names_of, of_program};
+use crate::sandbox::Profile;
 
 /// The oldest git that is known to honour what the gateway relies on: `GIT_CONFIG_COUNT` (2.31) and an exact
 /// `safe.directory` (2.35.2), in bare repositories too (2.38.1).
@@ -95,6 +96,12 @@ impl Program {
     #[must_use]
     pub fn libraries(&self) -> &[PathBuf] {
         &self.libraries
+    }
+
+    /// What it may touch, whatever it serves; a repository comes to that with each fetch.
+    #[must_use]
+    pub fn profile(&self) -> Profile {
+        of_program(self)
     }
 
     /// Its version, as it says it.

@@ -114,6 +114,11 @@ impl Gateway {
         self.port
     }
 
+    /// The process id of the running daemon.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
     /// Starts the daemon again after [`Gateway::kill`] or [`Gateway::stop`].
     pub(crate) fn resume(&mut self) {
         assert!(self.daemon.is_none());

@@ -17,7 +17,14 @@ pub(super) fn read(section: &mut Section<'_>) -> Settings {
     let mode = section.take("mode", default.mode, mode);
     let memory = section.take("memory_mib", default.limits.memory >> 20, |value| within(value, LEAST_MIB, MOST_MIB));
     let cpu = section.take("cpu_seconds", default.limits.cpu, |value| within(value, 1, MOST_SECONDS));
-    let user = section.take("user", default.user, user);
+    // Whoever names a user wants git not to be root: without a cell it would be, and nobody would be told.
+    let user = section.take("user", default.user, |value| match user(value)? {
+        Some(_) if mode == Mode::Off => wrong(
+            "git can become another user only in a cell, and mode is \"off\"",
+            r#"write mode = "prefer", or user = """#,
+        ),
+        found => Ok(found),
+    });
     Settings { mode, limits: Limits { memory: memory << 20, cpu }, user }
 }
 
@@ -75,6 +82,16 @@ mod tests {
         let settings = parse("").unwrap();
         assert_eq!(settings, Settings::default());
         assert_eq!(settings.mode, Mode::Require);
+    }
+
+    #[test]
+    fn a_user_without_a_cell_is_refused() {
+        assert_eq!(parse("mode = 'off'\nuser = ''").unwrap().user, None);
+        let me = uzers::get_current_username().unwrap();
+        let user = format!("user = '{}'", me.display());
+        assert!(parse(&user).unwrap().user.is_some());
+        let faults = parse(&format!("mode = 'off'\n{user}")).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].contains("only in a cell"), "{faults:?}");
     }
 
     #[test]

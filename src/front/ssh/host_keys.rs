@@ -51,7 +51,8 @@ impl Kinds {
 }
 
 /// The longest key file that is read, in bytes.
-const MAX_FILE: u64 = 64 * 1024;
+const MAX_FILE: u64 = FILE_BYTES as u64;
+const FILE_BYTES: usize = 64 * 1024;
 
 /// Why there are no host keys to serve with.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +131,8 @@ fn read(path: &Path) -> Result<PrivateKey, HostKeyError> {
     if mode & 0o077 != 0 {
         return Err(HostKeyError::Open(path.to_owned(), mode));
     }
-    let mut text = Zeroizing::new(String::new());
+    // As large as it may become: what grows leaves its earlier copies behind, which nobody clears.
+    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
     let key = PrivateKey::from_openssh(text.as_str()).map_err(|error| HostKeyError::NotAKey(path.to_owned(), error))?;
     if key.is_encrypted() {

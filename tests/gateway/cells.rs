@@ -1,0 +1,111 @@
+//! The cell of a child of the running daemon: who the child is, and that no secret leaves the daemon beside it.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Gateway, run, wait_until};
+
+/// A fetch that waits for its client: git sits in its cell and reads.
+struct Waiting {
+    client: Child,
+    git: PathBuf,
+}
+
+impl Waiting {
+    fn start(gateway: &Gateway, key: &Path, repo: &str) -> Self {
+        let line = gateway.ssh_line(key);
+        let mut words = line.split(' ');
+        let mut ssh = Command::new(words.next().unwrap());
+        ssh.args(words).args([
+            "-p",
+            &gateway.port().to_string(),
+            "git@localhost",
+            &format!("git-upload-pack '{repo}'"),
+        ]);
+        let client = ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let parent = format!("PPid:\t{}\n", gateway.pid());
+        let mut found = None;
+        wait_until("git waits for its client", || {
+            found = std::fs::read_dir("/proc").unwrap().find_map(|entry| {
+                let path = entry.unwrap().path();
+                let status = std::fs::read_to_string(path.join("status")).ok()?;
+                // It is git already, and no more the helper that makes the cell.
+                let is_git = status.starts_with("Name:\tgit\n") || status.starts_with("Name:\tgit-upload-pack\n");
+                (is_git && status.contains(&parent)).then_some(path)
+            });
+            found.is_some()
+        });
+        Self { client, git: found.unwrap() }
+    }
+
+    /// The lines of its status, by their names.
+    fn status(&self) -> BTreeMap<String, String> {
+        let status = std::fs::read_to_string(self.git.join("status")).unwrap();
+        let lines = status.lines().filter_map(|line| line.split_once(':'));
+        lines.map(|(name, value)| (name.to_owned(), value.split_whitespace().collect::<Vec<_>>().join(" "))).collect()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.client.kill().ok();
+        self.client.wait().ok();
+    }
+}
+
+/// Lets another user into the folder of the gateway, as a site does with its store.
+fn open_to_others(gateway: &Gateway) {
+    let folder = gateway.path("");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+    run(Command::new("chmod").arg("-R").arg("a+rX").arg(gateway.path("repositories"))).ok();
+}
+
+#[test]
+fn git_in_its_cell_is_confined_as_the_kernel_says() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let waiting = Waiting::start(&gateway, &key, "acme/app");
+    let status = waiting.status();
+    assert_eq!((status["NoNewPrivs"].as_str(), status["Seccomp"].as_str()), ("1", "2"), "{status:?}");
+    let limits = std::fs::read_to_string(waiting.git.join("limits")).unwrap();
+    let limit = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(limit("Max data size").contains(&(4096u64 << 20).to_string()), "{limits}");
+    assert!(limit("Max cpu time").contains(" 3600 "), "{limits}");
+    // Nothing but its three pipes.
+    assert_eq!(std::fs::read_dir(waiting.git.join("fd")).unwrap().count(), 3);
+}
+
+#[test]
+fn a_daemon_that_is_root_serves_as_the_user_that_is_configured() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: only root can become another user");
+        return;
+    }
+    let gateway = Gateway::start_with(|config| config.replace("user = \"\"", "user = \"nobody\""));
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    open_to_others(&gateway);
+    gateway.git(&key, &["clone", "-q", &gateway.url("acme/app"), "work"]).ok();
+    assert!(gateway.path("work/file3").is_file());
+    let waiting = Waiting::start(&gateway, &key, "acme/app");
+    let status = waiting.status();
+    let (uid, gid) =
+        (run(Command::new("id").args(["-u", "nobody"])).ok(), run(Command::new("id").args(["-g", "nobody"])).ok());
+    let four = |id: &str| [id.trim(); 4].join(" ");
+    // Real, effective, saved and of the file system; and no group beside.
+    assert_eq!((&status["Uid"], &status["Gid"]), (&four(&uid), &four(&gid)));
+    assert_eq!(status["Groups"], "", "{status:?}");
+    for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        assert_eq!(status[set].trim_start_matches('0'), "", "{set}");
+    }
+    drop(waiting);
+    // What that user may not read is not served, whatever root could read.
+    let secret = gateway.repo("acme/private");
+    run(Command::new("chmod").args(["-R", "go-rwx"]).arg(&secret)).ok();
+    gateway.pullgate(["key", "grant", "acme/ci", "acme/private"]).ok();
+    let said = gateway.git(&key, &["ls-remote", &gateway.url("acme/private")]).failed();
+    assert!(said.contains("[repository]") && !said.contains(secret.to_str().unwrap()), "{said}");
+}
