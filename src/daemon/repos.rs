@@ -52,6 +52,6 @@ fn view(store: &Store, name: &RepoPath) -> Result<Option<RepoView>, String> {
             view.faults.push(error.to_string());
             Ok(Some(view))
         }
-        Err(StoreError::Io(error)) => Err(error.to_string()),
+        Err(StoreError::Io(error) | StoreError::Gone(error)) => Err(error.to_string()),
     }
 }

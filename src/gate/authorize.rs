@@ -203,6 +203,8 @@ impl Gate {
                         tracing::error!(%error, "the machine is short of something: a repository cannot be opened");
                         Reason::Declined(Declined::Busy)
                     }
+                    // That nothing can be looked up says nothing of this repository.
+                    StoreError::Gone(_) => Reason::Unavailable(error.to_string()),
                     StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_) => {
                         Reason::Repository { repo: name.clone(), why: error.to_string() }
                     }

@@ -33,7 +33,7 @@ pub enum Code {
     SourceAddress,
     /// Too much is going on.
     Busy,
-    /// The registry cannot say.
+    /// The registry or the store cannot say.
     Unavailable,
     /// The repository is granted, but cannot be served.
     Repository,
@@ -251,7 +251,7 @@ impl Reason {
                 format!("{who} may only be used from certain addresses, and yours is not known")
             }
             Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => {
-                "this gateway cannot look up keys at the moment; try again in a minute".to_owned()
+                "this gateway cannot look up keys or repositories at the moment; try again in a minute".to_owned()
             }
             Self::Repository { repo, .. } => {
                 format!("{repo}: the repository cannot be served as it is; an operator of this gateway can see why")

@@ -35,6 +35,9 @@ pub enum StoreError {
     /// It is a repository that must not be served.
     #[error("it must not be served: {0}")]
     Unsafe(String),
+    /// The folder that all repositories are in cannot be opened: not mounted, or moved away.
+    #[error("the store's root cannot be opened: {0}")]
+    Gone(std::io::Error),
     /// The file system did not answer.
     #[error("the store cannot be read: {0}")]
     Io(#[from] std::io::Error),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use super::{BareRepo, Store, StoreError, alternates, directory_of};
+use super::{BareRepo, Store, StoreError, alternates, directory_of, is_shortage};
 use crate::model::repo_path::RepoPath;
 
 /// How directories are held: as a place, without reading, and never through a symbolic link.
@@ -28,7 +28,8 @@ impl Store {
         // Without its root the store cannot say what is in it; that is no "there is none".
         let root = openat(CWD, self.root(), PLACE, Mode::empty()).map_err(|errno| {
             tracing::error!(root = %self.root().display(), error = %errno, "the store's root cannot be opened");
-            StoreError::Io(errno.into())
+            let error = std::io::Error::from(errno);
+            if is_shortage(&error) { StoreError::Io(error) } else { StoreError::Gone(error) }
         })?;
         let directory = directory_of(name);
         // Component by component: the same as openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, on every kernel. No

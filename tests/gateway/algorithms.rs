@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{Gateway, Said, run};
+use crate::harness::{Gateway, Said, run, wait_until};
 
 /// ssh with this key and these options, for one fetch.
 fn fetch(gateway: &Gateway, key: &Path, options: &[&str]) -> Said {
@@ -62,7 +62,9 @@ fn who_can_do_better_does() {
 
 #[test]
 fn every_host_key_and_no_sha1_of_it() {
-    let gateway = Gateway::start_with(with("rsa_host_key = false", "rsa_host_key = true"));
+    let gateway = Gateway::start_with(|config| {
+        with("nist_curves = false", "nist_curves = true")(with("rsa_host_key = false", "rsa_host_key = true")(config))
+    });
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     for algorithm in ["ssh-ed25519", "ecdsa-sha2-nistp256", "rsa-sha2-512", "rsa-sha2-256"] {
@@ -75,9 +77,10 @@ fn every_host_key_and_no_sha1_of_it() {
     }
 }
 
+/// Unless they are asked for; and the log says what would serve a client that has nothing else.
 #[test]
-fn without_the_nist_curves_there_is_none() {
-    let gateway = Gateway::start_with(with("nist_curves = true", "nist_curves = false"));
+fn the_nist_curves_are_not_offered() {
+    let gateway = Gateway::start();
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     assert!(fetch(&gateway, &key, &[]).out.contains("refs/heads/main"));
@@ -85,6 +88,13 @@ fn without_the_nist_curves_there_is_none() {
         let said = fetch(&gateway, &key, &[none]);
         assert!(said.code == Some(255) && said.err.contains("no matching"), "{none}: {said:?}");
     }
+    let rsa = fetch(&gateway, &key, &["HostKeyAlgorithms=rsa-sha2-256"]);
+    assert_eq!(rsa.code, Some(255), "{rsa:?}");
+    let remedies = |option: &str| {
+        let line = format!("a client has nothing in common with us: it can be served with {option} = true under [ssh]");
+        gateway.log().matches(&line).count()
+    };
+    wait_until("the log", || (remedies("nist_curves"), remedies("rsa_host_key")) == (2, 1));
     // What is about the server's keys says nothing of the users'.
     let own = gateway.keygen("own", &["ecdsa"]);
     let public = own.with_extension("pub");

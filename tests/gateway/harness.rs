@@ -119,6 +119,11 @@ impl Gateway {
         self.daemon.as_ref().unwrap().id()
     }
 
+    /// The same, to send signals to.
+    pub(crate) fn process(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap()
+    }
+
     /// Starts the daemon again after [`Gateway::kill`] or [`Gateway::stop`].
     pub(crate) fn resume(&mut self) {
         assert!(self.daemon.is_none());
@@ -161,12 +166,8 @@ impl Gateway {
 
     /// SIGTERM, and waits for the end.
     pub(crate) fn stop(&mut self) -> Option<i32> {
+        rustix::process::kill_process(self.process(), rustix::process::Signal::TERM).unwrap();
         let mut daemon = self.daemon.take().unwrap();
-        rustix::process::kill_process(
-            rustix::process::Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap(),
-            rustix::process::Signal::TERM,
-        )
-        .unwrap();
         let mut status = None;
         wait_until("the daemon ends", || {
             status = daemon.try_wait().unwrap();
@@ -266,7 +267,13 @@ impl Gateway {
     pub(crate) fn commit(&self, bare: &Path, file: &str, text: &str) {
         let work = tempfile::tempdir_in(self.dir.path()).unwrap();
         let git = |args: &[&str]| run(plain_git(work.path()).args(args)).ok();
-        git(&["clone", "-q", bare.to_str().unwrap(), "."]);
+        // Not a clone: gits before 2.41 take an empty repository for one with SHA-1, whatever it is.
+        let format = git(&["-C", bare.to_str().unwrap(), "rev-parse", "--show-object-format"]);
+        git(&["init", "-q", "-b", "main", &format!("--object-format={}", format.trim())]);
+        git(&["remote", "add", "origin", bare.to_str().unwrap()]);
+        if !self.refs(bare).is_empty() {
+            git(&["pull", "-q", "origin", "main"]);
+        }
         std::fs::write(work.path().join(file), text).unwrap();
         git(&["add", "."]);
         git(&["commit", "-q", "-m", &format!("Add {file}")]);

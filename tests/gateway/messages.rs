@@ -1,10 +1,11 @@
 //! What git shows of each refusal, in every protocol version; and that nothing which a client or a repository brings can
 //! do anything to whoever reads it.
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::harness::{Gateway, run};
-use crate::scene::{Verb, normal, refusals, same_id_in_the_audit};
+use crate::harness::{Gateway, Said, plain_git, run};
+use crate::scene::{Trouble, Verb, normal, refusals, same_id_in_the_audit};
 
 #[test]
 fn every_refusal_in_every_version() {
@@ -21,7 +22,10 @@ fn every_refusal_in_every_version() {
                 Verb::Look => vec!["-c", &config, "ls-remote", &url],
                 Verb::Push => vec!["-c", &config, "-C", "work", "push", "origin", "HEAD:refs/heads/main"],
             };
-            let said = gateway.git(&case.key, &args);
+            let said = match case.trouble {
+                None => gateway.git(&case.key, &args),
+                Some(trouble) => in_trouble(&gateway, &case.key, &args, trouble),
+            };
             assert_eq!((said.code, said.out.as_str()), (Some(128), ""), "{}: {said:?}", case.name);
             if case.code == "repository" {
                 // Found by git itself when it serves; its record is that of a fetch that failed.
@@ -42,6 +46,23 @@ fn every_refusal_in_every_version() {
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("messages_git", versions[0]);
     });
+}
+
+/// Runs git while the gateway is in trouble; where that comes after the login, over a connection that is open.
+fn in_trouble(gateway: &Gateway, key: &Path, args: &[&str], trouble: Trouble) -> Said {
+    let socket = gateway.path("shared").display().to_string();
+    let mut line = gateway.ssh_line(key);
+    if trouble.is_later() {
+        line.push_str(&format!(" -o ControlMaster=auto -o ControlPersist=60 -o ControlPath={socket}"));
+        run(plain_git(&gateway.path("")).env("GIT_SSH_COMMAND", &line).args(args)).ok();
+    }
+    trouble.begin(gateway);
+    let said = run(plain_git(&gateway.path("")).env("GIT_SSH_COMMAND", &line).args(args));
+    trouble.end(gateway);
+    if trouble.is_later() {
+        gateway.ssh(key, &["-O", "exit", "-o", &format!("ControlPath={socket}")], &[]).ok();
+    }
+    said
 }
 
 /// Control characters of every sort in a path, a command, a variable and a user name: none comes back.
@@ -69,6 +90,22 @@ fn nothing_that_a_terminal_would_obey_comes_back() {
             }
         }
     }
+    // The same through real git, which sends what a URL hides, in every version; a push, too.
+    run(plain_git(&gateway.path("")).args(["clone", "-q", "repositories/acme/app.git", "work"])).ok();
+    for (evil, version) in evil.into_iter().zip([0, 1, 2].into_iter().cycle()) {
+        let config = format!("protocol.version={version}");
+        let hidden: String = evil.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let url = gateway.url(&format!("acme/{hidden}app.git"));
+        for args in
+            [&["ls-remote", &url][..], &["-C", "work", "push", &url, "main"], &["archive", "--remote", &url, "main"]]
+        {
+            let said = gateway.git(&key, &[&["-c", &config], args].concat());
+            assert!(said.code != Some(0) && said.err.contains("(id "), "{evil:?} {args:?}: {said:?}");
+            assert_eq!(said.err.trim_end_matches('\n').chars().find(|c| is_obeyed(*c) && *c != '\n'), None, "{said:?}");
+            // git itself would have put question marks in their place.
+            assert!(!said.err.lines().any(|line| line.contains("remote error") && line.contains('?')), "{said:?}");
+        }
+    }
     // Nor does it reach the audit file unescaped.
     let audit = gateway.audit();
     assert!(!audit.lines().any(|line| line.chars().any(is_obeyed)), "{audit}");
@@ -91,7 +128,7 @@ fn what_is_in_the_repository_is_not_in_our_words() {
     let gateway = Gateway::start();
     let bare = gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
-    let mut git = crate::harness::plain_git(&bare);
+    let mut git = plain_git(&bare);
     run(git.args(["update-ref", "refs/heads/\u{202e}\u{9b}31m", "main"])).ok();
     assert_eq!(gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok(), gateway.refs(&bare));
     std::fs::write(bare.join("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[\x1b[2Jx\n").unwrap();

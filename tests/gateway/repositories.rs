@@ -173,6 +173,8 @@ fn a_corrupt_pack() {
     std::fs::remove_file(&pack).unwrap();
     std::fs::write(&pack, bytes).unwrap();
     for version in VERSIONS {
+        let (direct, through) = both(&gateway, &key, "acme/corrupt", version, &[]);
+        assert_eq!((direct.code, direct.out), (through.code, through.out), "v{version}: {}", through.err);
         let config = format!("protocol.version={version}");
         let args = ["-c", &config, "clone", "-q", &gateway.url("acme/corrupt"), "corrupt"];
         let said = gateway.git(&key, &args).failed();

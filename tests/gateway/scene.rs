@@ -20,6 +20,61 @@ pub(crate) struct Case {
     pub(crate) key: PathBuf,
     pub(crate) repo: &'static str,
     pub(crate) verb: Verb,
+    pub(crate) trouble: Option<Trouble>,
+}
+
+/// What happens to the gateway around one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The folder of all repositories is not where it was.
+    NoStore,
+    /// The daemon has no file descriptor left. Happens when the client is logged in.
+    NoDescriptors,
+    /// The key `acme/fired` is removed. Happens when it is logged in.
+    KeyRemoved,
+}
+
+impl Trouble {
+    /// Whether it comes to a client that is logged in already.
+    pub(crate) fn is_later(self) -> bool {
+        self != Self::NoStore
+    }
+
+    pub(crate) fn begin(self, gateway: &Gateway) {
+        match self {
+            Self::NoStore => std::fs::rename(gateway.path("repositories"), gateway.path("elsewhere")).unwrap(),
+            Self::NoDescriptors => descriptors(gateway, true),
+            Self::KeyRemoved => drop(gateway.pullgate(["key", "remove", "acme/fired"]).ok()),
+        }
+    }
+
+    pub(crate) fn end(self, gateway: &Gateway) {
+        match self {
+            Self::NoStore => std::fs::rename(gateway.path("elsewhere"), gateway.path("repositories")).unwrap(),
+            Self::NoDescriptors => descriptors(gateway, false),
+            Self::KeyRemoved => add(gateway, "fired", &[]),
+        }
+    }
+}
+
+/// Takes the daemon every descriptor that it does not use at this moment, or gives it all that it may have.
+fn descriptors(gateway: &Gateway, none: bool) {
+    use rustix::process::{Resource, Rlimit, prlimit};
+    let pid = gateway.process();
+    let folder = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero())).unwrap();
+    let used: Vec<u64> = folder.map(|fd| fd.unwrap().file_name().to_str().unwrap().parse().unwrap()).collect();
+    let free = (0..).find(|fd| !used.contains(fd));
+    // The daemon inherited the same bounds.
+    let maximum = rustix::process::getrlimit(Resource::Nofile).maximum;
+    let current = if none { free } else { maximum };
+    prlimit(Some(pid), Resource::Nofile, Rlimit { current, maximum }).unwrap();
+}
+
+/// Registers the key of that name, which may fetch `acme/app`.
+fn add(gateway: &Gateway, label: &str, more: &[&str]) {
+    let public = gateway.path(&format!("{label}.pub"));
+    let args = ["key", "add", "acme", label, "--key", public.to_str().unwrap(), "--grant", "acme/app"];
+    gateway.pullgate(args.iter().chain(more)).ok();
 }
 
 /// Makes the repositories and keys; `kind` is what `ssh-keygen -t` makes. The key `ci` may fetch `acme/app`.
@@ -34,24 +89,35 @@ pub(crate) fn refusals(gateway: &Gateway, kind: &[&str]) -> Vec<Case> {
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
     let add = |label: &str, more: &[&str]| {
         let key = gateway.keygen(label, kind);
-        let public = key.with_extension("pub");
-        let args = ["key", "add", "acme", label, "--key", public.to_str().unwrap(), "--grant", "acme/app"];
-        gateway.pullgate(args.iter().chain(more)).ok();
+        self::add(gateway, label, more);
         key
     };
     let grants = ["--grant", "acme/broken", "--grant", "acme/borrower", "--grant", "acme/gone"];
     let ci = add("ci", &grants);
     let old = add("old", &["--expires", &soon.to_string()]);
     let far = add("far", &["--from", "192.0.2.0/24"]);
-    wait_until("the expiry", || jiff::Timestamp::now() > soon);
+    let (away, fired, turned) = (add("away", &[]), add("fired", &[]), add("turned", &[]));
+    gateway.pullgate(["key", "suspend", "acme/away", "--reason", "none of a client's business"]).ok();
+    let new = gateway.keygen("new", kind).with_extension("pub");
+    gateway.pullgate(["key", "rotate", "acme/turned", "--key", new.to_str().unwrap(), "--overlap", "1s"]).ok();
+    let over = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1100);
+    wait_until("the ends of both", || jiff::Timestamp::now() > soon.max(over));
 
-    let case = |name, code, key: &PathBuf, repo| Case { name, code, key: key.clone(), repo, verb: Verb::Look };
+    let case =
+        |name, code, key: &PathBuf, repo| Case { name, code, key: key.clone(), repo, verb: Verb::Look, trouble: None };
+    let trouble =
+        |name, code, key: &PathBuf, trouble| Case { trouble: Some(trouble), ..case(name, code, key, "acme/app.git") };
     vec![
         case("a repository that is not granted", "not-granted", &ci, "acme/other.git"),
         case("one that is granted and not there", "not-granted", &ci, "acme/gone.git"),
         case("one of nobody", "not-granted", &ci, "nobody/none.git"),
-        Case { name: "a push", code: "read-only", key: ci.clone(), repo: "acme/app.git", verb: Verb::Push },
+        Case { verb: Verb::Push, ..case("a push", "read-only", &ci, "acme/app.git") },
         case("an expired key", "expired", &old, "acme/app.git"),
+        case("a suspended key", "suspended", &away, "acme/app.git"),
+        case("a key whose overlap is over", "rotated", &turned, "acme/app.git"),
+        trouble("a key that is removed after the login", "removed", &fired, Trouble::KeyRemoved),
+        trouble("a gateway without a descriptor left", "busy", &ci, Trouble::NoDescriptors),
+        trouble("a gateway whose store is gone", "unavailable", &ci, Trouble::NoStore),
         case("a key from the wrong address", "source-address", &far, "acme/app.git"),
         case("a repository that cannot be served", "repository", &ci, "acme/broken.git"),
         case("one that borrows from another", "shared-objects", &ci, "acme/borrower.git"),

@@ -20,7 +20,12 @@ pub(crate) struct Site {
 impl Site {
     /// With a repository and a key of this kind, in words for `ssh-keygen -t`.
     pub(crate) fn new(kind: &[&str]) -> Self {
-        let site = Self::bare(kind);
+        Self::with(kind, |config| config)
+    }
+
+    /// The same, with the gateway's config file edited.
+    pub(crate) fn with(kind: &[&str], edit: fn(String) -> String) -> Self {
+        let site = Self::bare(kind, edit);
         site.gateway.repo("acme/app");
         let public = site.key.with_extension("pub");
         // Its end is near: every client has to take the warning of it on standard error for no more than that.
@@ -30,12 +35,12 @@ impl Site {
     }
 
     /// Without the repository, and with a key that is not registered.
-    pub(crate) fn bare(kind: &[&str]) -> Self {
+    pub(crate) fn bare(kind: &[&str], edit: fn(String) -> String) -> Self {
         let wire = Wire::new();
         let gateway = Gateway::start_with(|config| {
             let public = format!("public_address = \"localhost:{}\"", wire.port());
             let lines = config.lines().map(|line| if line.starts_with("public_address") { &public } else { line });
-            lines.collect::<Vec<_>>().join("\n")
+            edit(lines.collect::<Vec<_>>().join("\n"))
         });
         wire.lead_to(gateway.port());
         let (bare, key) = (gateway.path("repositories/acme/app.git"), gateway.keygen("client", kind));

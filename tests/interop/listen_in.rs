@@ -3,8 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// What is kept of each direction: the identification and the first packet.
 const KEPT: usize = 16 * 1024;
@@ -26,7 +27,22 @@ pub(crate) struct Wire {
     port: u16,
     to: Arc<AtomicU16>,
     heard: Arc<Mutex<Vec<(Heard, Heard)>>>,
+    pace: Arc<AtomicU8>,
 }
+
+/// How fast what a client says reaches the gateway.
+#[derive(Clone, Copy)]
+pub(crate) enum Pace {
+    /// At once.
+    Free = 0,
+    /// With a pause before each piece, so that what happened meanwhile is noticed.
+    Slow = 1,
+    /// Not at all, until the pace changes.
+    Stopped = 2,
+}
+
+/// The pause before each piece.
+const PAUSE: Duration = Duration::from_millis(150);
 
 impl Wire {
     /// A wire with its own port, which leads nowhere until [`Wire::lead_to`].
@@ -34,14 +50,15 @@ impl Wire {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let (to, heard) = (Arc::new(AtomicU16::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let wire = Self { port, to: Arc::clone(&to), heard: Arc::clone(&heard) };
+        let pace = Arc::new(AtomicU8::new(Pace::Free as u8));
+        let wire = Self { port, to: Arc::clone(&to), heard: Arc::clone(&heard), pace: Arc::clone(&pace) };
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", to.load(Ordering::Acquire))) else { continue };
                 let (from_client, from_server) = (Heard::default(), Heard::default());
                 heard.lock().unwrap().push((Arc::clone(&from_client), Arc::clone(&from_server)));
-                carry(client.try_clone().unwrap(), server.try_clone().unwrap(), from_client);
-                carry(server, client, from_server);
+                carry(client.try_clone().unwrap(), server.try_clone().unwrap(), from_client, Some(Arc::clone(&pace)));
+                carry(server, client, from_server, None);
             }
         });
         wire
@@ -55,6 +72,10 @@ impl Wire {
         self.to.store(port, Ordering::Release);
     }
 
+    pub(crate) fn set_pace(&self, pace: Pace) {
+        self.pace.store(pace as u8, Ordering::Release);
+    }
+
     /// What each connection so far agreed on, as far as it came to that.
     pub(crate) fn agreed(&self) -> Vec<Agreed> {
         let heard = self.heard.lock().unwrap();
@@ -62,7 +83,7 @@ impl Wire {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, heard: Heard) {
+fn carry(mut from: TcpStream, mut to: TcpStream, heard: Heard, pace: Option<Arc<AtomicU8>>) {
     for socket in [&from, &to] {
         socket.set_nodelay(true).unwrap();
     }
@@ -73,6 +94,15 @@ fn carry(mut from: TcpStream, mut to: TcpStream, heard: Heard) {
             let room = KEPT.saturating_sub(heard.len()).min(read);
             heard.extend_from_slice(&piece[..room]);
             drop(heard);
+            if let Some(pace) = &pace {
+                let is = |wanted: Pace| pace.load(Ordering::Acquire) == wanted as u8;
+                if is(Pace::Slow) {
+                    std::thread::sleep(PAUSE);
+                }
+                while is(Pace::Stopped) {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+            }
             if to.write_all(&piece[..read]).is_err() {
                 break;
             }

@@ -4,21 +4,25 @@ use std::path::Path;
 
 use crate::Check;
 use crate::exercise::{Client, Site, missing};
+use crate::harness::{Said, wait_until};
 use crate::jgit::{self, JGit};
+use crate::listen_in::Pace;
 use crate::python::{DULWICH, LIBGIT2};
-use crate::scene::{Verb, normal, refusals, same_id_in_the_audit};
+use crate::scene::{Trouble, Verb, normal, refusals, same_id_in_the_audit};
 
 pub(crate) fn checks() -> Vec<Check> {
     let python = [("libgit2", LIBGIT2), ("dulwich", DULWICH)].into_iter().map(|(name, client)| Check {
         name: format!("messages of {name}"),
         missing: client.missing(),
-        run: Box::new(move || show(name, &client, &["ed25519"], |_, _| ())),
+        run: Box::new(move || show(name, &client, Site::bare(&["ed25519"], |config| config), &["ed25519"], |_, _| ())),
     });
     let jgit = Check {
         name: "messages of JGit".to_owned(),
         missing: missing(&["jgit"]),
         run: Box::new(|| {
-            show("jgit", &JGit, &["ecdsa", "-m", "PEM"], |site, home| jgit::place_key(site, home, "ecdsa"))
+            let kind = ["ecdsa", "-m", "PEM"];
+            let place = |site: &Site, home: &Path| jgit::place_key(site, home, "ecdsa");
+            show("jgit", &JGit, Site::bare(&kind, jgit::nist_curves), &kind, place)
         }),
     };
     let sha1 = Check {
@@ -29,8 +33,7 @@ pub(crate) fn checks() -> Vec<Check> {
     python.chain([jgit, sha1]).collect()
 }
 
-fn show(name: &str, client: &dyn Client, kind: &[&str], prepare: fn(&Site, &Path)) {
-    let mut site = Site::bare(kind);
+fn show(name: &str, client: &(dyn Client + Sync), mut site: Site, kind: &[&str], prepare: fn(&Site, &Path)) {
     let cases = refusals(&site.gateway, kind);
     let (home, work) = (site.gateway.path("home"), site.gateway.path("work"));
     let mut text = String::new();
@@ -38,7 +41,10 @@ fn show(name: &str, client: &dyn Client, kind: &[&str], prepare: fn(&Site, &Path
         site.key.clone_from(&case.key);
         prepare(&site, &home);
         let said = match case.verb {
-            Verb::Look => client.ls_remote(&site, &home, case.repo),
+            Verb::Look => match case.trouble {
+                None => client.ls_remote(&site, &home, case.repo),
+                Some(trouble) => in_trouble(&site, trouble, || client.ls_remote(&site, &home, case.repo)),
+            },
             Verb::Push => {
                 client.clone(&site, &home, &work, None).ok();
                 client.push(&site, &home, &work)
@@ -59,6 +65,29 @@ fn show(name: &str, client: &dyn Client, kind: &[&str], prepare: fn(&Site, &Path
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(format!("messages_{name}"), text);
     });
+}
+
+/// Asks while the gateway is in trouble; where that comes after the login, the wire holds the client up until then.
+fn in_trouble(site: &Site, trouble: Trouble, ask: impl FnOnce() -> Said + Send) -> Said {
+    if !trouble.is_later() {
+        trouble.begin(&site.gateway);
+        let said = ask();
+        trouble.end(&site.gateway);
+        return said;
+    }
+    let logins = || site.gateway.audit().matches("\"event\":\"login\"").count();
+    let before = logins();
+    site.wire.set_pace(Pace::Slow);
+    let said = std::thread::scope(|scope| {
+        let asking = scope.spawn(ask);
+        wait_until("the login", || logins() > before);
+        site.wire.set_pace(Pace::Stopped);
+        trouble.begin(&site.gateway);
+        site.wire.set_pace(Pace::Free);
+        asking.join().unwrap()
+    });
+    trouble.end(&site.gateway);
+    said
 }
 
 /// JSch of that age signs with an RSA key in one way only.

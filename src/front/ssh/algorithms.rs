@@ -68,6 +68,18 @@ fn keys(host_keys: &[PrivateKey]) -> Vec<Algorithm> {
     keys
 }
 
+/// What an operator can do for a client that has nothing in common with us, by what it offered.
+pub(super) fn remedy(offered: &[String]) -> &'static str {
+    let knows = |part: &str| offered.iter().any(|name| name.contains(part));
+    if knows("-sha2-nistp") {
+        "it can be served with nist_curves = true under [ssh]"
+    } else if knows("rsa-sha2-") {
+        "it can be served with rsa_host_key = true under [ssh]"
+    } else {
+        "it is too old, and cannot be served"
+    }
+}
+
 pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config {
     let nist = host_keys.iter().any(|key| key.algorithm().is_ecdsa());
     let kex = KEX.iter().filter(|name| nist || !NIST.contains(name)).copied().collect();

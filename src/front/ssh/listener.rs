@@ -9,14 +9,18 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::Door;
-use super::connection::Connection;
+use super::connection::{Connection, ConnectionError};
 use super::line::Line;
 use super::places::{Entry, NetworkPlace};
+use super::{Door, algorithms};
 use crate::audit::Subject;
+use crate::model::text::printable;
 
 /// How long the loop rests after a failed accept: descriptors that ran out come back when connections end.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How much of what a client offered is logged, in characters.
+const SHOWN: usize = 400;
 
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {
@@ -105,7 +109,11 @@ async fn serve(
             session.await
         }
     };
-    if let Err(error) = ended {
+    if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
+        // The client's own words for it are few, and an operator has the remedy.
+        let offered = printable(&theirs.join(","), SHOWN);
+        tracing::warn!(%address, ?kind, offered, "a client has nothing in common with us: {}", algorithms::remedy(theirs));
+    } else if let Err(error) = ended {
         tracing::debug!(%address, %error, "a connection ended with an error");
     }
 }

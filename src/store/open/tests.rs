@@ -62,7 +62,7 @@ fn what_is_not_there_is_missing() {
 fn a_store_without_its_root_cannot_say() {
     let (dir, store) = store();
     std::fs::rename(store.root(), dir.path().join("unmounted")).unwrap();
-    assert!(matches!(open(&store, "acme/app"), Err(StoreError::Io(_))));
+    assert!(matches!(open(&store, "acme/app"), Err(StoreError::Gone(_))));
 }
 
 #[test]
