@@ -15,10 +15,13 @@ mod ci_tools;
 mod clones;
 mod crash;
 mod documents;
+mod fire;
 mod harness;
 mod hostile_repos;
 mod keys;
 mod messages;
+#[path = "../../benches/peers/client.rs"]
+mod raw;
 mod refusals;
 mod repositories;
 mod rotation;
