@@ -53,6 +53,20 @@ pub enum Ended {
     Flooded,
 }
 
+/// Where the pack of a fetch came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cache", content = "why", rename_all = "kebab-case")]
+pub enum Source {
+    /// All of it was kept already.
+    Hit,
+    /// From the work that another fetch had begun.
+    Joined,
+    /// From work that others could join.
+    Miss,
+    /// From a git of its own; a stable word why.
+    Bypass(String),
+}
+
 /// What happened. Closed: a new kind of record is a new variant and a line in the documentation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -110,6 +124,9 @@ pub enum Event {
         bytes_in: u64,
         /// Milliseconds from the decision to the end.
         duration_ms: u64,
+        /// Where the pack came from, if there was one and the cache was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        source: Option<Source>,
     },
     /// The registry was changed.
     Changed {

@@ -5,7 +5,7 @@
 //!
 //! - floor 0: [`model`], words without I/O
 //! - floor 1: [`registry`], which keys exist and what each may fetch; [`audit`], one record per decision;
-//!   [`store`], repositories on disk; [`sandbox`], a cell for a child process
+//!   [`store`], repositories on disk; [`cache`], bytes under a key; [`sandbox`], a cell for a child process
 //! - floor 2: [`gate`], the only module that says yes; [`admin`], the only module that changes the registry
 //! - floor 3: [`git`], carries out a fetch
 //! - floor 4: [`front`], the doors
@@ -14,6 +14,7 @@
 
 pub mod admin;
 pub mod audit;
+pub mod cache;
 pub mod cli;
 pub mod daemon;
 pub mod front;

@@ -19,6 +19,7 @@ mod init;
 mod io;
 mod key;
 mod known_hosts;
+mod manual;
 mod plan;
 mod public_key;
 mod quickstart;
@@ -43,7 +44,7 @@ pub use session::Session;
 
 /// An SSH gateway that enforces read-only deploy keys for git
 #[derive(Debug, Parser)]
-#[command(name = "pullgate", version, after_help = exit::HELP, max_term_width = 110)]
+#[command(name = "pullgate", version = env!("PULLGATE_VERSION"), after_help = exit::HELP, max_term_width = 110)]
 struct Cli {
     /// The config file; else $PULLGATE_CONFIG, ./config.toml or /etc/pullgate/config.toml
     #[arg(long, global = true, value_name = "FILE")]
@@ -78,6 +79,8 @@ enum Noun {
     Restore(restore::Args),
     #[command(subcommand)]
     HostKey(host_key::Verb),
+    Completions(manual::Completions),
+    Man(manual::Man),
 }
 
 impl Noun {
@@ -100,6 +103,8 @@ impl Noun {
             Self::Backup(args) => args.run(context),
             Self::Restore(args) => args.run(context),
             Self::HostKey(verb) => verb.run(context),
+            Self::Completions(args) => args.run(context),
+            Self::Man(args) => args.run(context),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! field of [`Config`], one `reader.section(…)` in `read`, and its lines in `config.example.toml`, which a test
 //! holds against the defaults.
 
+mod cache;
 mod keys;
 mod limits;
 mod places;
@@ -51,6 +52,8 @@ pub struct Config {
     pub keys: Policy,
     /// The cells in which git works.
     pub sandbox: crate::sandbox::Settings,
+    /// What is kept of answers; `None` when nothing is.
+    pub cache: Option<crate::cache::Settings>,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -182,9 +185,22 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
     });
     let keys = reader.section("keys", keys::read);
     let sandbox = reader.section("sandbox", sandbox::read);
+    let kept = reader.section("cache", |section| cache::read(section, &folder, &state_dir));
     let mut limits = reader.section("limits", limits::read);
     limits.ssh.expiry_warning = expiry_warning;
-    Config { file: file.to_owned(), state_dir, store, ssh, control, audit_file, log, keys, sandbox, limits }
+    Config {
+        file: file.to_owned(),
+        state_dir,
+        store,
+        ssh,
+        control,
+        audit_file,
+        log,
+        keys,
+        sandbox,
+        cache: kept,
+        limits,
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::explain::GateExplainer;
 use super::repos::StoreRepos;
 use crate::admin::Admin;
 use crate::audit::Audit;
+use crate::cache::Cache;
 use crate::front::control;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
@@ -29,6 +30,14 @@ pub enum BuildError {
     Store {
         /// Its root.
         root: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The folder of what is kept.
+    #[error("the cache {} cannot be used: {error}", folder.display())]
+    Cache {
+        /// Which.
+        folder: PathBuf,
         /// Why.
         error: std::io::Error,
     },
@@ -68,6 +77,7 @@ impl BuildError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Store { .. } => "make the folder, or name another one as `root` under [store]",
+            Self::Cache { .. } => "mend its folder, name another one as `folder` under [cache], or switch it off there",
             Self::Git(_) => "install git 2.38 or newer, and see that it is on the PATH of the daemon",
             Self::Cell(_) => {
                 "`pullgate check` tells more; a kernel from 5.13 on with Landlock and seccomp is needed, or, knowing what \
@@ -109,7 +119,12 @@ impl House {
         raise_descriptors();
         let settings = config.store.clone();
         let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
-        let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox))?;
+        let cache = match &config.cache {
+            None => Cache::off(),
+            Some(settings) => Cache::open(settings.clone())
+                .map_err(|error| BuildError::Cache { folder: settings.folder.clone(), error })?,
+        };
+        let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox), cache)?;
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
         tell(git.report());
         let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;

@@ -9,7 +9,7 @@ use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
 use super::refusal::Reason;
 use super::{Declined, Gate, Principal, Refusal};
-use crate::audit::{Audit, Ended, Event, Subject, new_id};
+use crate::audit::{Audit, Ended, Event, Source, Subject, new_id};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
 use crate::registry::change::Unavailable;
@@ -46,6 +46,7 @@ pub struct Fetch {
     protocol: GitProtocol,
     subject: Subject,
     decided: Instant,
+    source: Option<Source>,
     audit: Audit,
     id: String,
     finished: bool,
@@ -62,6 +63,11 @@ impl Fetch {
     #[must_use]
     pub fn protocol(&self) -> GitProtocol {
         self.protocol
+    }
+
+    /// Notes for the record where the pack came from.
+    pub fn note(&mut self, source: Source) {
+        self.source = Some(source);
     }
 
     /// Uses the permission up and leaves its record.
@@ -93,6 +99,7 @@ impl Fetch {
             bytes_out,
             bytes_in,
             duration_ms,
+            source: self.source.clone(),
         };
         self.audit.record(&self.id, event);
     }
@@ -141,7 +148,16 @@ impl Gate {
         let id = new_id();
         let event = Event::Allowed { subject: subject.clone(), repository: name, protocol: protocol.number() };
         self.audit.record(&id, event);
-        Ok(Fetch { repo, protocol, subject, decided: Instant::now(), audit: self.audit.clone(), id, finished: false })
+        Ok(Fetch {
+            repo,
+            protocol,
+            subject,
+            decided: Instant::now(),
+            source: None,
+            audit: self.audit.clone(),
+            id,
+            finished: false,
+        })
     }
 
     /// Reads the key again and asks something of its record. Words and records name the key as it is called now, which may

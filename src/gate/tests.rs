@@ -305,6 +305,16 @@ fn codes_are_distinct_words() {
     assert!(words.iter().all(|word| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')));
 }
 
+#[test]
+fn each_code_has_its_entry_in_the_guide() {
+    let guide = include_str!("../../docs/operations.md");
+    for code in Code::ALL {
+        let row = format!("| `[{}]` | ", code.as_str());
+        assert_eq!(guide.matches(&row).count(), 1, "docs/operations.md: no row, or two, for {}", code.as_str());
+    }
+    assert_eq!(guide.matches("\n| `[").count(), Code::ALL.len(), "a row of a code that there is not");
+}
+
 /// Taken by value, which together with "not `Clone`" (the examples that must not compile) means: once.
 #[test]
 fn a_proof_and_a_permission_are_used_up() {

@@ -65,9 +65,21 @@ pub(super) struct Child {
 impl Child {
     /// Starts git for one permitted fetch, in a cell unless those are switched off.
     pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
-        let profile = of_fetch(&git.profile, fetch.repo());
         // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
-        let launch = git.cells.launch(&profile, git.program.path(), &["upload-pack", "--strict", "."]);
+        Self::spawn(git, fetch, &["upload-pack", "--strict", "."])
+    }
+
+    /// Starts git for one request of protocol version 2, of one permitted fetch; its answer may serve others too, who were
+    /// permitted the same repository.
+    pub(super) fn start_request(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
+        // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
+        // (`protocol_v2_serve_loop` in git's serve.c).
+        Self::spawn(git, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
+    }
+
+    fn spawn(git: &Git, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
+        let profile = of_fetch(&git.profile, fetch.repo());
+        let launch = git.cells.launch(&profile, git.program.path(), arguments);
         // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
         // posix_spawn, and every start would copy the page tables of the whole gateway.
         let mut command = Command::new(launch.program);

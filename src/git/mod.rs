@@ -7,6 +7,7 @@ pub mod pkt_line;
 mod profile;
 mod program;
 mod pump;
+pub mod v2;
 
 use std::time::Duration;
 
@@ -15,7 +16,9 @@ use bytes::Bytes;
 pub use program::{Program, ProgramError};
 
 use crate::audit::Ended;
+use crate::cache::Cache;
 use crate::gate::{Fetch, Unserved};
+use crate::model::protocol::GitProtocol;
 use crate::sandbox::{CellError, Cells, Profile, Report};
 use crate::store::is_shortage;
 use inbound::Inbound;
@@ -72,7 +75,7 @@ pub struct Finished {
     pub ended: Ended,
 }
 
-/// The git program, the cells that it works in, and the clocks of its work.
+/// The git program, the cells that it works in, the clocks of its work, and what is kept of it.
 #[derive(Debug, Clone)]
 pub struct Git {
     program: Program,
@@ -80,17 +83,18 @@ pub struct Git {
     cells: Cells,
     report: Option<Report>,
     settings: Settings,
+    cache: Cache,
 }
 
 impl Git {
-    /// Serves with this program in cells of this kind, which are tried once.
+    /// Serves with this program in cells of this kind, which are tried once, and keeps answers in this cache.
     ///
     /// # Errors
     /// [`CellError`] when git does not work in such a cell, or the kernel cannot make one that is required.
-    pub fn new(program: Program, settings: Settings, cells: Cells) -> Result<Self, CellError> {
+    pub fn new(program: Program, settings: Settings, cells: Cells, cache: Cache) -> Result<Self, CellError> {
         let profile = profile::of_program(&program);
         let report = cells.trial(&profile, program.path(), &["--version"], &child::ENVIRONMENT)?;
-        Ok(Self { program, profile, cells, report, settings })
+        Ok(Self { program, profile, cells, report, settings, cache })
     }
 
     /// What its cells enforce; `None` when they are switched off.
@@ -106,8 +110,15 @@ impl Git {
     }
 
     /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
-    pub async fn run<O: Outbound>(&self, fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
+    pub async fn run<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
         let (result, why) = match child::Child::start(self, &fetch) {
+            Ok(child) if self.cache.is_on() && fetch.protocol() == GitProtocol::V2 => {
+                let (served, source) = v2::serve(self, &fetch, child, inbound, &mut outbound).await;
+                if let Some(source) = source {
+                    fetch.note(source);
+                }
+                (served, Unserved::Repository)
+            }
             Ok(child) => (pump::serve(child, &self.settings, inbound, &mut outbound).await, Unserved::Repository),
             Err(error) => {
                 tracing::error!(%error, "git cannot be started");

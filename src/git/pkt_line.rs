@@ -18,6 +18,14 @@ pub fn err(text: &str) -> Bytes {
     Bytes::from(format!("{length:04x}ERR {text}\n"))
 }
 
+/// The end of a pack that cannot be completed: a line of side band 3, which git prints as `fatal: remote error: <text>` and
+/// nothing else. A longer text is cut.
+#[must_use]
+pub fn broken_off(text: &str) -> Bytes {
+    let text = text.get(..text.len().min(200)).unwrap_or_default();
+    Bytes::from(format!("{:04x}\u{3}{text}\n", "0000\u{3}\n".len() + text.len()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -26,6 +34,11 @@ mod tests {
     #[test]
     fn the_length_counts_itself() {
         assert_eq!(err("no").as_ref(), b"000bERR no\n");
+    }
+
+    #[test]
+    fn a_broken_pack_ends_in_band_three() {
+        assert_eq!(broken_off("no").as_ref(), b"0008\x03no\n");
     }
 
     proptest! {

@@ -11,7 +11,7 @@ use crate::audit::Ended;
 use crate::model::text::printable_bytes;
 
 /// The largest piece that is read from git at once, in bytes.
-const PIECE: usize = 256 * 1024;
+pub(super) const PIECE: usize = 256 * 1024;
 /// How much of git's own complaint is kept for the log, in bytes.
 const COMPLAINT: usize = 4096;
 
@@ -104,7 +104,7 @@ pub(super) async fn serve(
 }
 
 /// How git itself ended, once its output did.
-async fn exit_of(child: &mut Child, complaint: &mut Complaint) -> (u32, Ended) {
+pub(super) async fn exit_of(child: &mut Child, complaint: &mut Complaint) -> (u32, Ended) {
     const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
     let finished = tokio::time::timeout(LAST_WORDS, async {
         while !complaint.over {
@@ -125,7 +125,7 @@ async fn exit_of(child: &mut Child, complaint: &mut Complaint) -> (u32, Ended) {
     }
 }
 
-async fn write_some(stdin: &mut Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> std::io::Result<usize> {
+pub(super) async fn write_some(stdin: &mut Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -> std::io::Result<usize> {
     match stdin {
         Some(stdin) => stdin.write(bytes).await,
         None => Err(std::io::ErrorKind::BrokenPipe.into()),
@@ -134,14 +134,14 @@ async fn write_some(stdin: &mut Option<impl AsyncWrite + Unpin>, bytes: &[u8]) -
 
 /// git's standard error: read to its end so that git never waits, kept up to a bound, shown to operators alone.
 #[derive(Debug, Default)]
-struct Complaint {
+pub(super) struct Complaint {
     text: Vec<u8>,
-    over: bool,
+    pub(super) over: bool,
 }
 
 impl Complaint {
     /// Reads some; `false` at the end.
-    async fn read(&mut self, stderr: &mut (impl AsyncRead + Unpin)) -> bool {
+    pub(super) async fn read(&mut self, stderr: &mut (impl AsyncRead + Unpin)) -> bool {
         let mut buffer = [0u8; 1024];
         match stderr.read(&mut buffer).await {
             Ok(length @ 1..) => {
@@ -153,7 +153,7 @@ impl Complaint {
         }
     }
 
-    fn log(&self) {
+    pub(super) fn log(&self) {
         if !self.text.is_empty() {
             tracing::warn!(stderr = %printable_bytes(&self.text, COMPLAINT), "git complained");
         }

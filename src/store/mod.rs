@@ -6,6 +6,7 @@ mod alternates;
 mod list;
 mod open;
 pub mod sample;
+pub mod stamps;
 pub mod summary;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -27,4 +27,5 @@ mod repositories;
 mod rotation;
 mod scene;
 mod sessions;
+mod storms;
 mod threats;

@@ -14,7 +14,7 @@ pub(super) fn holds(config: &Config, program: Program) -> Vec<Finding> {
             "write mode = \"require\"; without a cell, who can change a repository can read what the daemon can";
         return vec![Finding::warning(SUBJECT, "git is not confined", remedy)];
     }
-    let git = match Git::new(program, config.limits.git, Cells::new(settings)) {
+    let git = match Git::new(program, config.limits.git, Cells::new(settings), crate::cache::Cache::off()) {
         Ok(git) => git,
         Err(error) => {
             let remedy = "Linux 5.13 or newer with Landlock and seccomp is needed (in a container: allowed by its own \

@@ -61,18 +61,18 @@ pub(super) fn days(value: &toml::Value) -> Result<Duration, Vec<Wrong>> {
     }
 }
 
-fn seconds(value: &toml::Value) -> Result<Duration, Vec<Wrong>> {
+pub(super) fn seconds(value: &toml::Value) -> Result<Duration, Vec<Wrong>> {
     let number = number(value, MOST_SECONDS, "write whole seconds, from 1 to 604800 (a week)")?;
     Ok(Duration::from_secs(number))
 }
 
-fn count(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
+pub(super) fn count(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
     const REMEDY: &str = "write a whole number from 1 to 1000000";
     let number = number(value, MOST, REMEDY)?;
     usize::try_from(number).or_else(|_| wrong("is too large", REMEDY))
 }
 
-fn number(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {
+pub(super) fn number(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {
     match value.as_integer() {
         Some(number) if (1..=most).contains(&number) => Ok(number.unsigned_abs()),
         Some(number) => wrong(format!("is {number}"), remedy),

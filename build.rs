@@ -1,0 +1,39 @@
+//! Tells the program what it was built from: `pullgate --version` prints it.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    let said = |name| std::env::var(name).unwrap_or_default();
+    // A debug build would be built again after each commit, to no use.
+    let from = match said("PROFILE") == "release" {
+        true => commit().unwrap_or_else(|| "commit not known".to_owned()),
+        false => "debug build".to_owned(),
+    };
+    println!("cargo::rustc-env=PULLGATE_VERSION={} ({from}, {})", said("CARGO_PKG_VERSION"), said("TARGET"));
+}
+
+/// Twelve digits, with `-modified` when files that git knows were changed. None outside a checkout, as in an archive of
+/// the sources: an operator who packages one sets `PULLGATE_COMMIT`.
+fn commit() -> Option<String> {
+    println!("cargo::rerun-if-env-changed=PULLGATE_COMMIT");
+    if let Ok(given) = std::env::var("PULLGATE_COMMIT") {
+        return given.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-').then_some(given);
+    }
+    // The sources lie at the top of a checkout of their own: not somewhere inside another project's.
+    if !Path::new(".git").exists() {
+        return None;
+    }
+    for file in ["HEAD", "logs/HEAD", "index"] {
+        let file = git(&["rev-parse", "--git-path", file])?;
+        println!("cargo::rerun-if-changed={file}");
+    }
+    git(&["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=-modified"])
+}
+
+fn git(args: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(args).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim().to_owned())
+}

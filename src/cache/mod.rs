@@ -1,0 +1,232 @@
+//! Floor 1: bytes under a key, one writer, many readers. It knows no git.
+//!
+//! An entry is one file without a name: nothing is left behind by a crash, and nobody can look in or change it. Readers go
+//! at their own offsets while it grows, and the writer does not wait for them. What cannot be kept (an entry or the whole
+//! too large, a full disk, a folder that went away) is still passed on to those who wait for it, and only not kept.
+//! [`Cache::off`] keeps nothing: it is the off switch, so that no caller needs another.
+
+mod entry;
+mod reader;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use entry::Entry;
+pub use reader::{Lost, Reader};
+pub use writer::{Abandoned, Writer};
+
+/// Where bytes are kept, how many, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The folder of the files. It is made when it is missing.
+    pub folder: PathBuf,
+    /// Bytes of all entries together, those included that are still read and may not be found any more.
+    pub total: u64,
+    /// Bytes of one entry.
+    pub entry: u64,
+    /// Entries at a time; each is an open file.
+    pub entries: usize,
+    /// Bytes that stay free on the file system.
+    pub free: u64,
+    /// How long an entry may be found, from its first byte on, however often it is read.
+    pub life: Duration,
+    /// The same, for an entry that only its first reader has asked for.
+    pub single_life: Duration,
+    /// How long a writer goes on without a reader: the next one may be on its way.
+    pub grace: Duration,
+    /// How long one slow reader may hold up the others of an entry that is passed on and not kept.
+    pub stall: Duration,
+}
+
+/// What an entry is found by: a hash that its maker answers for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    /// A key of these bytes.
+    #[must_use]
+    pub fn new(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+}
+
+/// What there is under a key.
+#[derive(Debug)]
+pub enum Found {
+    /// A whole entry.
+    Kept(Reader),
+    /// An entry that is being written.
+    Growing(Reader),
+    /// Nothing: whoever is told so writes it, and reads it like everybody else.
+    Missing(Writer, Reader),
+    /// Nothing, and nothing is to be kept; a stable word why.
+    Bypass(&'static str),
+}
+
+/// Kept bytes. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    shelf: Option<Arc<Shelf>>,
+}
+
+#[derive(Debug)]
+struct Shelf {
+    settings: Settings,
+    slots: Mutex<HashMap<Key, Slot>>,
+    /// Bytes in files that are open.
+    used: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+struct Slot {
+    entry: Arc<Entry>,
+    made: Instant,
+    last: Instant,
+    reads: u64,
+}
+
+impl Cache {
+    /// Keeps nothing.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { shelf: None }
+    }
+
+    /// Keeps bytes in this folder.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or written: said now, and not with the first entry.
+    pub fn open(settings: Settings) -> std::io::Result<Self> {
+        make_folder(&settings)?;
+        drop(tempfile::tempfile_in(&settings.folder)?);
+        let (slots, used) = (Mutex::default(), Arc::default());
+        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, used })) })
+    }
+
+    /// Whether it keeps anything.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.shelf.is_some()
+    }
+
+    /// What there is under this key, now. Of many who ask for what is missing, one is told to write it.
+    #[must_use]
+    pub fn get(&self, key: Key) -> Found {
+        let Some(shelf) = &self.shelf else { return Found::Bypass("off") };
+        let now = Instant::now();
+        let mut slots = shelf.lock();
+        slots.retain(|_, slot| slot.may_be_found(now, &shelf.settings));
+        if let Some(slot) = slots.get_mut(&key) {
+            slot.last = now;
+            slot.reads += 1;
+            let (reader, whole) = Reader::join(&slot.entry);
+            return if whole { Found::Kept(reader) } else { Found::Growing(reader) };
+        }
+        while slots.len() >= shelf.settings.entries {
+            if !evict_one(&mut slots) {
+                return Found::Bypass("full");
+            }
+        }
+        let entry = Arc::new(Entry::new(shelf.file(), Arc::clone(&shelf.used)));
+        let (reader, _) = Reader::join(&entry);
+        let writer = Writer::new(Arc::clone(shelf), key, Arc::clone(&entry));
+        slots.insert(key, Slot { entry, made: now, last: now, reads: 1 });
+        Found::Missing(writer, reader)
+    }
+
+    /// Bytes in files that are open.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.shelf.as_ref().map_or(0, |shelf| shelf.used.load(Ordering::Acquire))
+    }
+}
+
+impl Slot {
+    fn may_be_found(&self, now: Instant, settings: &Settings) -> bool {
+        let life = if self.reads > 1 { settings.life } else { settings.single_life.min(settings.life) };
+        !self.entry.has_ended() || now < self.made + life
+    }
+}
+
+impl Shelf {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Slot>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A file for an entry; `None` when there can be none.
+    fn file(&self) -> Option<File> {
+        let made = tempfile::tempfile_in(&self.settings.folder).or_else(|_| {
+            // The folder of a running gateway was removed, or a disk was mounted over it.
+            make_folder(&self.settings)?;
+            tempfile::tempfile_in(&self.settings.folder)
+        });
+        made.inspect_err(|error| tracing::warn!(%error, "the cache cannot make a file; nothing is kept")).ok()
+    }
+
+    /// Room for some more bytes of an entry that has `stored`: takes it, making it where it can, or says no.
+    fn reserve(&self, stored: u64, more: u64) -> bool {
+        /// How often the free space is looked at, in bytes of one entry.
+        const LOOK: u64 = 16 << 20;
+        if stored + more > self.settings.entry {
+            return false;
+        }
+        let mut slots = self.lock();
+        if stored == 0 || stored / LOOK != (stored + more) / LOOK {
+            while !self.is_free() {
+                if !evict_one(&mut slots) {
+                    return false;
+                }
+            }
+        }
+        while self.used.load(Ordering::Acquire) + more > self.settings.total {
+            if !evict_one(&mut slots) {
+                return false;
+            }
+        }
+        // Under the lock: nobody else adds meanwhile.
+        self.used.fetch_add(more, Ordering::AcqRel);
+        true
+    }
+
+    fn is_free(&self) -> bool {
+        match rustix::fs::statvfs(&self.settings.folder) {
+            Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize) >= self.settings.free,
+            // Writing will tell.
+            Err(_) => true,
+        }
+    }
+
+    /// Takes an entry out of the shelf; its readers keep it.
+    fn remove(&self, key: Key, entry: &Arc<Entry>) {
+        let mut slots = self.lock();
+        if slots.get(&key).is_some_and(|slot| Arc::ptr_eq(&slot.entry, entry)) {
+            slots.remove(&key);
+        }
+    }
+}
+
+/// Gives up the whole entry without readers that was asked for least recently.
+fn evict_one(slots: &mut HashMap<Key, Slot>) -> bool {
+    let idle = slots.iter().filter(|(_, slot)| slot.entry.has_ended() && slot.entry.readers() == 0);
+    match idle.min_by_key(|(_, slot)| slot.last).map(|(key, _)| *key) {
+        Some(key) => slots.remove(&key).is_some(),
+        None => false,
+    }
+}
+
+/// Closed to everybody else: responses hold what only some keys may fetch.
+fn make_folder(settings: &Settings) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(&settings.folder)
+}
+
+#[cfg(test)]
+mod tests;

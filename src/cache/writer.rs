@@ -1,0 +1,133 @@
+//! The one who writes an entry.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+
+use super::entry::{End, Entry};
+use super::{Key, Shelf};
+
+/// Nobody waits for the entry any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Abandoned;
+
+/// Writes an entry. Dropping it without [`Writer::finish`] breaks the entry: it is not found again, and its readers are
+/// told after what did come.
+#[derive(Debug)]
+pub struct Writer {
+    shelf: Arc<Shelf>,
+    key: Key,
+    entry: Arc<Entry>,
+    /// A write was begun and its end not seen: what the file holds after its last shown byte is not known.
+    unsure: bool,
+    finished: bool,
+}
+
+impl Writer {
+    pub(super) fn new(shelf: Arc<Shelf>, key: Key, entry: Arc<Entry>) -> Self {
+        Self { shelf, key, entry, unsure: false, finished: false }
+    }
+
+    /// Adds bytes. It waits for readers only when what it writes cannot be kept. If the future is dropped half-way, the
+    /// entry cannot go on.
+    ///
+    /// # Errors
+    /// [`Abandoned`] when it can serve nobody.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<(), Abandoned> {
+        if self.unsure {
+            return Err(Abandoned);
+        }
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        self.unsure = true;
+        if let Some(stored) = self.entry.stored() {
+            if self.keep(stored, bytes.clone()).await {
+                self.unsure = false;
+                return Ok(());
+            }
+            self.entry.pass_on();
+            // Who comes later would miss the beginning.
+            self.shelf.remove(self.key, &self.entry);
+        } else if self.entry.length() == 0 {
+            // There is no file at all.
+            self.entry.pass_on();
+            self.shelf.remove(self.key, &self.entry);
+        }
+        let passed = self.pass(bytes).await;
+        self.unsure = false;
+        passed
+    }
+
+    async fn keep(&self, stored: u64, bytes: Bytes) -> bool {
+        let more = bytes.len() as u64;
+        if !self.shelf.reserve(stored, more) {
+            tracing::debug!(stored, "an entry is too large to be kept");
+            return false;
+        }
+        let entry = Arc::clone(&self.entry);
+        match tokio::task::spawn_blocking(move || entry.write(stored, &bytes)).await {
+            Ok(Ok(())) => {
+                self.entry.show(more);
+                return true;
+            }
+            Ok(Err(error)) => tracing::warn!(%error, "the cache cannot write; the entry is passed on and not kept"),
+            Err(error) => tracing::error!(%error, "a write to the cache did not end"),
+        }
+        self.shelf.used.fetch_sub(more, Ordering::AcqRel);
+        false
+    }
+
+    async fn pass(&self, mut bytes: Bytes) -> Result<(), Abandoned> {
+        loop {
+            if self.entry.readers() == 0 {
+                return Err(Abandoned);
+            }
+            match self.entry.push(bytes) {
+                Ok(()) => return Ok(()),
+                Err(back) => bytes = back,
+            }
+            if tokio::time::timeout(self.shelf.settings.stall, self.entry.moved.notified()).await.is_err() {
+                self.entry.cut_slowest();
+            }
+        }
+    }
+
+    /// All of it is written.
+    pub fn finish(mut self) {
+        if !self.unsure {
+            self.finished = true;
+            self.entry.end(End::Whole);
+        }
+    }
+
+    /// Waits until nobody has read for the time of grace. Then nobody can any more: the entry is not found. Nothing is lost
+    /// when the future is dropped and another one made.
+    pub async fn abandoned(&self) {
+        loop {
+            let Some(since) = self.entry.idle_since() else {
+                self.entry.moved.notified().await;
+                continue;
+            };
+            tokio::time::sleep_until(since + self.shelf.settings.grace).await;
+            // Under the lock nobody joins.
+            let mut slots = self.shelf.lock();
+            if self.entry.idle_since() == Some(since) {
+                if slots.get(&self.key).is_some_and(|slot| Arc::ptr_eq(&slot.entry, &self.entry)) {
+                    slots.remove(&self.key);
+                }
+                return;
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.shelf.remove(self.key, &self.entry);
+            self.entry.end(End::Broken);
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! The section `[cache]`: what is kept of answers to fetches.
+
+use std::path::Path;
+
+use super::limits::{count, number, seconds};
+use super::section::{Section, Wrong, wrong};
+use super::values;
+use crate::cache::Settings;
+
+/// How long a writer goes on without a reader, and how long one reader may hold up the others. Nobody has had to set them.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
+const STALL: std::time::Duration = std::time::Duration::from_secs(30);
+const MIB: u64 = 1 << 20;
+
+pub(super) fn read(section: &mut Section<'_>, folder: &Path, state_dir: &Path) -> Option<Settings> {
+    let enabled = section.take("enabled", true, yes_or_no);
+    let settings = Settings {
+        folder: section.take("folder", state_dir.join("cache"), |value| values::path(value, folder)),
+        total: section.take("total_mib", 4096 * MIB, mebibytes),
+        entry: section.take("entry_mib", 2048 * MIB, mebibytes),
+        free: section.take("free_mib", 1024 * MIB, mebibytes),
+        entries: section.take("entries", 256, count),
+        life: section.take("life_seconds", std::time::Duration::from_secs(3600), seconds),
+        single_life: section.take("single_life_seconds", std::time::Duration::from_secs(300), seconds),
+        grace: GRACE,
+        stall: STALL,
+    };
+    enabled.then_some(settings)
+}
+
+fn yes_or_no(value: &toml::Value) -> Result<bool, Vec<Wrong>> {
+    match value.as_bool() {
+        Some(value) => Ok(value),
+        None => wrong(format!("is of type {}", value.type_str()), "write true or false"),
+    }
+}
+
+fn mebibytes(value: &toml::Value) -> Result<u64, Vec<Wrong>> {
+    /// A pebibyte.
+    const MOST: i64 = 1 << 30;
+    Ok(number(value, MOST, "write a whole number of MiB, from 1 to 1073741824")? * MIB)
+}

@@ -1,0 +1,268 @@
+//! Which requests of protocol version 2 have an answer that may be given again, and what tells such answers apart.
+//! The words are those of git's `protocol-v2` documentation; what is not known here is git's to judge.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+/// What to do with a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// The same question always has the same answer.
+    Keep(Question),
+    /// For the connection's own git; a stable word why, if it is a fetch.
+    Pass(Option<&'static str>),
+}
+
+/// A fetch, in the one spelling that all equal fetches have. It has no word of who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// The request as git is asked, flush included.
+    pub bytes: Bytes,
+    /// Whether the answer depends on what the refs are: annotated tags are added for what they point to.
+    pub needs_refs: bool,
+}
+
+#[derive(Debug, Default)]
+struct Arguments<'a> {
+    wants: BTreeSet<&'a str>,
+    haves: BTreeSet<&'a str>,
+    shallows: BTreeSet<&'a str>,
+    words: BTreeSet<&'static str>,
+    depth: Option<&'a str>,
+    since: Option<&'a str>,
+    filter: Option<&'a str>,
+}
+
+/// Looks at one whole request, its flush included.
+#[must_use]
+pub fn plan(request: &[u8]) -> Plan {
+    let Some((capabilities, arguments)) = sections(request) else { return Plan::Pass(None) };
+    let mut capabilities = capabilities.into_iter();
+    if capabilities.next() != Some("command=fetch") {
+        return Plan::Pass(None);
+    }
+    match fetch(capabilities.as_slice(), &arguments) {
+        Ok(question) => Plan::Keep(question),
+        Err(why) => Plan::Pass(Some(why)),
+    }
+}
+
+/// The lines before and after the delimiter, without their line ends.
+fn sections(request: &[u8]) -> Option<(Vec<&str>, Vec<&str>)> {
+    let (mut before, mut after, mut delimited) = (Vec::new(), Vec::new(), false);
+    let mut rest = request;
+    loop {
+        let (digits, more) = rest.split_at_checked(4)?;
+        match usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()? {
+            0 => return more.is_empty().then_some((before, after)),
+            1 if !delimited => (delimited, rest) = (true, more),
+            length => {
+                let (line, more) = more.split_at_checked(length.checked_sub(4)?)?;
+                let line = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
+                if delimited {
+                    after.push(line)
+                } else {
+                    before.push(line)
+                }
+                rest = more;
+            }
+        }
+    }
+}
+
+fn fetch(capabilities: &[&str], arguments: &[&str]) -> Result<Question, &'static str> {
+    let mut format = None;
+    for line in capabilities {
+        match line.split_once('=') {
+            // They change nothing in the answer.
+            Some(("agent" | "session-id", _)) => {}
+            Some(("object-format", value @ ("sha1" | "sha256"))) if format.is_none() => format = Some(value),
+            Some(_) | None => return Err("capability"),
+        }
+    }
+    let arguments = understand(arguments)?;
+    if arguments.wants.is_empty() {
+        return Err("no-want");
+    }
+    if !arguments.haves.is_empty() && !arguments.words.contains("done") {
+        return Err("negotiation");
+    }
+    Ok(Question { needs_refs: arguments.words.contains("include-tag"), bytes: spelled(format, &arguments) })
+}
+
+fn understand<'a>(lines: &[&'a str]) -> Result<Arguments<'a>, &'static str> {
+    let mut known = Arguments::default();
+    for line in lines {
+        let (word, value) = line.split_once(' ').map_or((*line, None), |(word, value)| (word, Some(value)));
+        match (word, value) {
+            ("want", Some(name)) if is_object(name) => drop(known.wants.insert(name)),
+            ("have", Some(name)) if is_object(name) => drop(known.haves.insert(name)),
+            ("shallow", Some(name)) if is_object(name) => drop(known.shallows.insert(name)),
+            ("deepen", Some(depth)) if is_number(depth) && known.depth.is_none() => known.depth = value,
+            ("deepen-since", Some(since)) if is_number(since) && known.since.is_none() => known.since = value,
+            // Other filters name objects by revisions, which refs decide.
+            ("filter", Some(spec)) if is_plain_filter(spec) && known.filter.is_none() => known.filter = value,
+            // Always: the answer is for many, and says nothing of one git's pace.
+            ("no-progress", None) => {}
+            ("done", None) => drop(known.words.insert("done")),
+            ("thin-pack", None) => drop(known.words.insert("thin-pack")),
+            ("ofs-delta", None) => drop(known.words.insert("ofs-delta")),
+            ("include-tag", None) => drop(known.words.insert("include-tag")),
+            ("want-ref" | "deepen-not" | "deepen-relative", _) => return Err("refs"),
+            _ => return Err("argument"),
+        }
+    }
+    Ok(known)
+}
+
+fn is_object(name: &str) -> bool {
+    matches!(name.len(), 40 | 64) && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+fn is_number(text: &str) -> bool {
+    (1..=12).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_plain_filter(spec: &str) -> bool {
+    let plain = |text: &str| !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    spec == "blob:none"
+        || ["blob:limit=", "tree:", "object:type="].iter().any(|start| spec.strip_prefix(start).is_some_and(plain))
+}
+
+fn spelled(format: Option<&str>, arguments: &Arguments<'_>) -> Bytes {
+    let mut request = Vec::new();
+    let mut say = |word: &str, value: &str| {
+        let line = format!("{:04x}{word}{value}\n", word.len() + value.len() + 5);
+        request.extend_from_slice(line.as_bytes());
+    };
+    say("command=", "fetch");
+    if let Some(format) = format {
+        say("object-format=", format);
+    }
+    request.extend_from_slice(b"0001");
+    let mut say = |word: &str, value: &str| {
+        let line = format!("{:04x}{word}{value}\n", word.len() + value.len() + 5);
+        request.extend_from_slice(line.as_bytes());
+    };
+    say("no-progress", "");
+    arguments.words.iter().filter(|word| **word != "done").for_each(|word| say(word, ""));
+    for (word, names) in [("want ", &arguments.wants), ("shallow ", &arguments.shallows)] {
+        names.iter().for_each(|name| say(word, name));
+    }
+    for (word, value) in
+        [("deepen ", arguments.depth), ("deepen-since ", arguments.since), ("filter ", arguments.filter)]
+    {
+        if let Some(value) = value {
+            say(word, value);
+        }
+    }
+    arguments.haves.iter().for_each(|name| say("have ", name));
+    if arguments.words.contains("done") {
+        say("done", "");
+    }
+    request.extend_from_slice(b"0000");
+    Bytes::from(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const A: &str = "0123456789012345678901234567890123456789";
+    const B: &str = "abcdefabcdefabcdefabcdefabcdefabcdefabcd";
+
+    fn request(before: &[&str], after: &[&str]) -> Vec<u8> {
+        let lines = |lines: &[&str]| lines.iter().map(|l| format!("{:04x}{l}\n", l.len() + 5)).collect::<String>();
+        format!("{}0001{}0000", lines(before), lines(after)).into_bytes()
+    }
+
+    fn question(before: &[&str], after: &[&str]) -> Question {
+        match plan(&request(before, after)) {
+            Plan::Keep(question) => question,
+            Plan::Pass(why) => panic!("{why:?}"),
+        }
+    }
+
+    #[test]
+    fn equal_fetches_have_one_spelling() {
+        let (want_a, want_b) = (format!("want {A}"), format!("want {B}"));
+        let one = question(
+            &["command=fetch", "agent=git/2.47.3", "object-format=sha1"],
+            &["no-progress", "ofs-delta", &want_a, &want_b, "done"],
+        );
+        let other = question(
+            &["command=fetch", "object-format=sha1", "session-id=x", "agent=me"],
+            &[&want_b, "ofs-delta", &want_a, &want_b, "done"],
+        );
+        assert_eq!(one, other);
+        assert!(!one.needs_refs);
+        let again = match plan(&one.bytes) {
+            Plan::Keep(again) => again,
+            Plan::Pass(why) => panic!("{why:?}"),
+        };
+        assert_eq!(again, one);
+    }
+
+    #[test]
+    fn what_changes_the_answer_changes_the_spelling() {
+        let want = format!("want {A}");
+        let plain = question(&["command=fetch"], &[&want, "done"]);
+        let (shallow, have) = (format!("shallow {B}"), format!("have {B}"));
+        for more in [
+            "thin-pack",
+            "ofs-delta",
+            "include-tag",
+            "deepen 1",
+            "deepen-since 1700000000",
+            "filter blob:none",
+            &shallow,
+            &have,
+        ] {
+            assert_ne!(question(&["command=fetch"], &[&want, more, "done"]), plain, "{more}");
+        }
+        assert_ne!(question(&["command=fetch", "object-format=sha1"], &[&want, "done"]), plain);
+        assert!(question(&["command=fetch"], &[&want, "include-tag"]).needs_refs);
+    }
+
+    #[test]
+    fn what_may_differ_goes_to_git() {
+        let (want, have) = (format!("want {A}"), format!("have {B}"));
+        for (before, after, why) in [
+            (&["command=fetch"][..], &[want.as_str(), &have][..], "negotiation"),
+            (&["command=fetch"], &["done"], "no-want"),
+            (&["command=fetch"], &[&want, "want-ref refs/heads/main"], "refs"),
+            (&["command=fetch"], &[&want, "deepen-not v1"], "refs"),
+            (&["command=fetch"], &[&want, "deepen 1", "deepen-relative"], "refs"),
+            (&["command=fetch"], &[&want, "sideband-all"], "argument"),
+            (&["command=fetch"], &[&want, "packfile-uris https"], "argument"),
+            (&["command=fetch"], &[&want, "wait-for-done"], "argument"),
+            (&["command=fetch"], &[&want, "deepen 1", "deepen 2"], "argument"),
+            (&["command=fetch"], &[&want, "filter sparse:oid=main:list"], "argument"),
+            (&["command=fetch"], &["want main"], "argument"),
+            (&["command=fetch", "server-option=x"], &[&want, "done"], "capability"),
+        ] {
+            assert_eq!(plan(&request(before, after)), Plan::Pass(Some(why)), "{after:?}");
+        }
+        assert_eq!(plan(&request(&["command=ls-refs"], &["peel"])), Plan::Pass(None));
+        assert_eq!(plan(b"0000"), Plan::Pass(None));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic_and_every_question_is_its_own_spelling(
+            lines in prop::collection::vec(prop_oneof![
+                Just(format!("want {A}")), Just(format!("have {B}")), Just("done".to_owned()), Just("deepen 1".to_owned()),
+                Just("include-tag".to_owned()), Just("filter tree:0".to_owned()), "\\PC{0,30}",
+            ], 0..12),
+            noise in prop::collection::vec(any::<u8>(), 0..80),
+        ) {
+            prop_assert!(!matches!(plan(&noise), Plan::Keep(_)));
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            if let Plan::Keep(question) = plan(&request(&["command=fetch"], &lines)) {
+                prop_assert_eq!(plan(&question.bytes), Plan::Keep(question));
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Many clients ask the same: one git answers, everybody gets the right pack, and nobody gets what they may not have.
+
+use std::path::Path;
+
+use super::harness::{Gateway, plain_git, run, wait_until};
+
+/// How many fetches had their pack from there, by the audit.
+fn sources(gateway: &Gateway) -> [usize; 4] {
+    let audit = gateway.audit();
+    ["hit", "joined", "miss", "bypass"].map(|word| audit.matches(&format!(r#""cache":"{word}""#)).count())
+}
+
+/// Waits for the records, which are written after the client has everything.
+fn wait_for_sources(gateway: &Gateway, number: usize) -> [usize; 4] {
+    wait_until("every fetch is recorded", || sources(gateway).iter().sum::<usize>() >= number);
+    sources(gateway)
+}
+
+/// Refs that were fetched a moment ago may be trusted from then on.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(60));
+}
+
+fn is_sound(dir: &Path, partial: bool) {
+    let check: &[&str] = if partial { &["fsck", "--connectivity-only"] } else { &["fsck", "--strict"] };
+    run(plain_git(dir).args(check)).ok();
+}
+
+#[test]
+fn a_storm_costs_one_clone() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    settle();
+    let url = gateway.url("acme/app");
+    let clients: Vec<_> = (0..12)
+        .map(|n| {
+            let mut git = gateway.git_command(&key);
+            git.args(["clone", "-q", "--depth=1", &url, &format!("copy{n}")]);
+            std::thread::spawn(move || run(&mut git))
+        })
+        .collect();
+    for client in clients {
+        client.join().unwrap().ok();
+    }
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    for n in 0..12 {
+        let copy = gateway.path(&format!("copy{n}"));
+        assert_eq!(run(plain_git(&copy).args(["rev-parse", "HEAD"])).ok(), tip);
+        is_sound(&copy, false);
+    }
+    let [hit, joined, miss, bypass] = wait_for_sources(&gateway, 12);
+    assert_eq!((hit + joined, miss, bypass), (11, 1, 0), "{}", gateway.audit());
+}
+
+/// What is made and what is kept are the same for every kind of clone, and the same as without a cache.
+#[test]
+fn every_kind_of_clone_is_sound_made_and_kept() {
+    let gateway = Gateway::start();
+    let key = gateway.key("ci", &["acme/*"]);
+    let mut names = vec![("acme/app", vec![])];
+    for (name, init) in [("acme/sha256", "--object-format=sha256"), ("acme/reftable", "--ref-format=reftable")] {
+        let probe = run(plain_git(&gateway.path("")).args(["init", "-q", "--bare", init, "probe.git"]));
+        std::fs::remove_dir_all(gateway.path("probe.git")).ok();
+        if probe.code == Some(0) {
+            names.push((name, vec![init]));
+        }
+    }
+    let kinds: [&[&str]; 6] = [
+        &[],
+        &["--depth=1"],
+        &["--depth=2", "--no-single-branch"],
+        &["--filter=blob:none"],
+        &["--no-tags", "--branch=stable"],
+        &["--mirror"],
+    ];
+    let mut clones = 0;
+    for (name, init) in &names {
+        let bare = gateway.repo_with(name, init);
+        settle();
+        for kind in kinds {
+            let mut seen = Vec::new();
+            for _ in 0..2 {
+                clones += 1;
+                let copy = format!("copy{clones}");
+                gateway.git(&key, &[&["clone", "-q"], kind, &[&gateway.url(name), &copy]].concat()).ok();
+                is_sound(&gateway.path(&copy), kind.iter().any(|word| word.starts_with("--filter")));
+                let git = |args: &[&str]| run(plain_git(&gateway.path(&copy)).args(args)).ok();
+                seen.push((
+                    git(&["rev-parse", "HEAD"]),
+                    git(&["for-each-ref"]),
+                    git(&["rev-list", "--count", "--all"]),
+                ));
+            }
+            assert_eq!(seen[0], seen[1], "{name} {kind:?}");
+            if kind.contains(&"--mirror") {
+                let local = run(plain_git(&bare).args(["for-each-ref"])).ok();
+                assert_eq!(seen[0].1, local);
+            }
+        }
+    }
+    let [hit, joined, miss, bypass] = wait_for_sources(&gateway, clones);
+    // A partial clone fetches the blobs of its checkout as well; what is asked for twice is answered from what is kept.
+    assert!(hit >= clones / 2 && miss <= hit && joined == 0 && bypass == 0, "{:?}", [hit, joined, miss, bypass]);
+}
+
+#[test]
+fn a_push_is_seen_by_the_next_fetch() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let url = gateway.url("acme/app");
+    gateway.git(&key, &["clone", "-q", &url, "work"]).ok();
+    for n in 0..5 {
+        gateway.commit(&bare, &format!("new{n}"), "x\n");
+        let tag = format!("t{n}");
+        run(plain_git(&bare).args(["tag", "-m", "a tag", &tag, "main"])).ok();
+        gateway.git(&key, &["-C", "work", "pull", "-q"]).ok();
+        gateway.git(&key, &["clone", "-q", "--depth=1", &url, &format!("copy{n}")]).ok();
+        for dir in ["work".to_owned(), format!("copy{n}")] {
+            assert!(gateway.path(&dir).join(format!("new{n}")).exists());
+            run(plain_git(&gateway.path(&dir)).args(["rev-parse", "--verify", "-q", &tag])).ok();
+            is_sound(&gateway.path(&dir), false);
+        }
+    }
+}
+
+/// Authorisation is before the cache, and nobody's name is in it.
+#[test]
+fn what_is_kept_is_for_those_who_may_have_it() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let (key, other) = (gateway.key("ci", &["acme/app"]), gateway.key("other", &["acme/app"]));
+    let stranger = gateway.key("stranger", &["acme/else"]);
+    settle();
+    let url = gateway.url("acme/app");
+    gateway.git(&key, &["clone", "-q", &url, "one"]).ok();
+    gateway.git(&other, &["clone", "-q", &url, "two"]).ok();
+    assert_eq!(wait_for_sources(&gateway, 2), [1, 0, 1, 0]);
+    let refused = gateway.git(&stranger, &["clone", "-q", &url, "three"]).failed();
+    assert!(refused.contains("[not-granted]"), "{refused}");
+    gateway.pullgate(["key", "suspend", "acme/other"]).ok();
+    let refused = gateway.git(&other, &["clone", "-q", &url, "three"]).failed();
+    assert!(refused.contains("[suspended]"), "{refused}");
+    assert_eq!(sources(&gateway), [1, 0, 1, 0]);
+}
+
+#[test]
+fn a_cache_that_cannot_keep_still_serves() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    settle();
+    let url = gateway.url("acme/app");
+    let folder = gateway.path("state/cache");
+    gateway.git(&key, &["clone", "-q", &url, "one"]).ok();
+    // What is kept has no name in it, so that nothing is left by whatever end.
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    for (n, kind) in ["--depth=1", "--depth=2"].into_iter().enumerate() {
+        for m in 0..2 {
+            let copy = format!("copy{n}{m}");
+            gateway.git(&key, &["clone", "-q", kind, &url, &copy]).ok();
+            is_sound(&gateway.path(&copy), false);
+        }
+    }
+    assert_eq!(wait_for_sources(&gateway, 5), [0, 0, 5, 0]);
+}
+
+#[test]
+fn switched_off_it_is_not_there() {
+    let gateway = Gateway::start_with(|config| config.replace("enabled = true", "enabled = false"));
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    settle();
+    for copy in ["one", "two"] {
+        gateway.git(&key, &["clone", "-q", &gateway.url("acme/app"), copy]).ok();
+    }
+    assert_eq!(sources(&gateway), [0; 4]);
+    assert!(!gateway.path("state/cache").exists());
+}
+
+/// The client is told by git itself what is wrong with its question, as without a cache.
+#[test]
+fn a_question_without_an_answer_is_gits_to_refuse() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    settle();
+    run(plain_git(&gateway.path("")).args(["init", "-q", "empty"])).ok();
+    let absent = "0123456789012345678901234567890123456789";
+    let said = gateway.git(&key, &["-C", "empty", "fetch", "-q", &gateway.url("acme/app"), absent]).failed();
+    assert!(said.contains("remote error: upload-pack: not our ref"), "{said}");
+}
+
+/// The question is the same and its answer is not: an annotated tag comes with what it points to.
+#[test]
+fn a_new_tag_on_a_kept_commit_is_seen() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let url = gateway.url("acme/app");
+    // The objects are there before, so that only the refs change.
+    let git = |args: &[&str]| run(plain_git(&bare).args(args)).ok();
+    let tags = ["one", "two", "three"].map(|tag| {
+        git(&["tag", "-m", "a tag", tag, "main"]);
+        let object = git(&["rev-parse", tag]);
+        git(&["tag", "-d", tag]);
+        (tag, object)
+    });
+    for (tag, object) in &tags {
+        git(&["update-ref", &format!("refs/tags/{tag}"), object.trim()]);
+        gateway.git(&key, &["clone", "-q", "--depth=1", &url, tag]).ok();
+        run(plain_git(&gateway.path(tag)).args(["rev-parse", "--verify", "-q", tag])).ok();
+    }
+}
