@@ -224,19 +224,16 @@ impl Talk {
 
     async fn pack(&mut self) -> Result<Pack, Fault> {
         let (mut pack, mut head) = (Pack::default(), Vec::new());
-        loop {
-            match self.pkt().await? {
-                Pkt::Data(data) => match data.first() {
-                    Some(1) => {
-                        if head.len() < 12 {
-                            head.extend_from_slice(&data[1..data.len().min(13)]);
-                        }
-                        pack.bytes += data.len() as u64 - 1;
+        while let Pkt::Data(data) = self.pkt().await? {
+            match data.first() {
+                Some(1) => {
+                    if head.len() < 12 {
+                        head.extend_from_slice(&data[1..data.len().min(13)]);
                     }
-                    Some(3) => return Err(format!("the server says: {}", String::from_utf8_lossy(&data[1..]).trim())),
-                    _ => {}
-                },
-                Pkt::Flush | Pkt::Delim => break,
+                    pack.bytes += data.len() as u64 - 1;
+                }
+                Some(3) => return Err(format!("the server says: {}", String::from_utf8_lossy(&data[1..]).trim())),
+                Some(_) | None => {}
             }
         }
         if head.len() < 12 || !head.starts_with(b"PACK") {
@@ -256,10 +253,10 @@ impl Talk {
     pub(crate) async fn end(mut self) -> Result<(), Fault> {
         self.channel.eof().await.ok();
         while let Some(message) = self.channel.wait().await {
-            match message {
-                ChannelMsg::ExitStatus { exit_status } => self.status = Some(exit_status),
-                ChannelMsg::ExtendedData { data, .. } => self.said.push_str(&String::from_utf8_lossy(&data)),
-                _ => {}
+            if let ChannelMsg::ExitStatus { exit_status } = message {
+                self.status = Some(exit_status);
+            } else if let ChannelMsg::ExtendedData { data, .. } = message {
+                self.said.push_str(&String::from_utf8_lossy(&data));
             }
         }
         match self.status {
