@@ -28,12 +28,12 @@ use servers::Server;
 use works::{Round, Work};
 
 const USAGE: &str = "\
-just bench-peers [REPOSITORY] [--quick] [--only WORDS] [--config FILE]
+just bench-peers [REPOSITORY] [--quick] [--only WORDS] [--no-cache] [--minutes N]
 
   REPOSITORY      a repository to take instead of the synthetic one; it is copied and not touched
   --quick         fewer clients and rounds: below two minutes
   --only WORDS    only works whose row has one of these words, separated by commas
-  --config FILE   more lines for the end of the gateway's config file
+  --no-cache      with a gateway that keeps nothing
   --minutes N     after so many, rounds that are left are not begun (14)";
 
 /// What was asked for.
@@ -42,18 +42,13 @@ struct Args {
     repository: Option<PathBuf>,
     quick: bool,
     only: Vec<String>,
-    extra: String,
+    cache: bool,
     limit: Duration,
 }
 
 fn args() -> Result<Args, String> {
-    let mut args = Args {
-        repository: None,
-        quick: false,
-        only: Vec::new(),
-        extra: String::new(),
-        limit: Duration::from_secs(14 * 60),
-    };
+    let mut args =
+        Args { repository: None, quick: false, only: Vec::new(), cache: true, limit: Duration::from_secs(14 * 60) };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} takes a value\n\n{USAGE}"));
@@ -62,7 +57,7 @@ fn args() -> Result<Args, String> {
             "--bench" => {}
             "--quick" => args.quick = true,
             "--only" => args.only = value()?.split(',').map(str::to_owned).collect(),
-            "--config" => args.extra = std::fs::read_to_string(value()?).map_err(|e| e.to_string())?,
+            "--no-cache" => args.cache = false,
             "--minutes" => {
                 args.limit = Duration::from_secs(60 * value()?.parse::<u64>().map_err(|e| format!("--minutes: {e}"))?);
             }
@@ -97,7 +92,7 @@ fn bench(args: &Args) -> Result<(), String> {
     for (name, server) in [
         ("sshd + git-shell", servers::git_shell(dir.path(), &store)),
         ("sshd + gitolite", servers::gitolite(dir.path(), &store)),
-        ("pullgate", servers::gateway(dir.path(), &store, &args.extra)),
+        ("pullgate", servers::gateway(dir.path(), &store, args.cache)),
     ] {
         match server {
             Ok(server) => there.push(server),
@@ -113,10 +108,10 @@ fn bench(args: &Args) -> Result<(), String> {
     println!("{}\n\n{meter}.", servers::versions());
     println!(
         "Cipher aes128-gcm, key exchange curve25519 for all. {}",
-        match keeps {
-            true =>
-                "What the gateway keeps is cleared before every round of clones and fetches; polls meet it as it is.",
-            false => "This gateway keeps no answers, or cannot be told to forget them.",
+        match (args.cache, keeps) {
+            (false, _) => "This gateway keeps nothing (--no-cache).",
+            (true, true) => "What the gateway keeps is cleared before each round of clones and fetches.",
+            (true, false) => "Each round of clones and fetches asks what was not asked before.",
         }
     );
     for (name, why) in &missing {

@@ -83,7 +83,7 @@ fn ready(tree: &mut Tree, port: u16, log: &Path) -> Result<(), String> {
 }
 
 /// The gateway that was built with this program.
-pub(crate) fn gateway(dir: &Path, store: &Path, extra: &str) -> Result<Server, String> {
+pub(crate) fn gateway(dir: &Path, store: &Path, cache: bool) -> Result<Server, String> {
     let home = dir.join("gateway");
     let program = env!("CARGO_BIN_EXE_pullgate");
     said(Command::new(program).arg("init").arg(&home))?;
@@ -93,7 +93,8 @@ pub(crate) fn gateway(dir: &Path, store: &Path, extra: &str) -> Result<Server, S
         .replace("127.0.0.1:2222", &format!("127.0.0.1:{port}"))
         .replace("root = \"repositories\"", &format!("root = {:?}", store.display().to_string()))
         .replace("startups = 200", "startups = 1000");
-    fs::write(&config, format!("{text}\n{extra}\n")).map_err(|e| e.to_string())?;
+    let text = text.replace("enabled = true", &format!("enabled = {cache}"));
+    fs::write(&config, text).map_err(|e| e.to_string())?;
     let log = home.join("log");
     // Its log, as sshd's, is a file.
     let script = "exec \"$0\" serve --config \"$1\" 2> \"$2\"";

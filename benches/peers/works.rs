@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::client::{Client, Door, Fault, Pack, Wish};
@@ -65,7 +66,7 @@ impl Work {
     /// What is asked, with an answer that is known to be whole.
     fn wish(&self) -> Wish {
         let repo = &self.repo;
-        match self.ask {
+        let mut wish = match self.ask {
             Ask::Full | Ask::GitFull => {
                 Wish { wants: repo.all.clone(), haves: Vec::new(), depth: None, include_tag: false }
             }
@@ -73,7 +74,11 @@ impl Work {
                 Wish { wants: vec![repo.tip.clone()], haves: vec![repo.older.clone()], depth: None, include_tag: true }
             }
             _ => Wish { wants: vec![repo.tip.clone()], haves: Vec::new(), depth: Some(1), include_tag: true },
-        }
+        };
+        // An object that no server has changes nothing in the answer, and makes each round's question a new one.
+        static ROUND: AtomicU64 = AtomicU64::new(1);
+        wish.haves.push(format!("{:040x}", ROUND.fetch_add(1, Ordering::Relaxed)));
+        wish
     }
 
     /// The fewest objects that a right answer has.
@@ -241,7 +246,7 @@ pub(crate) fn all(repos: &[Repo], quick: bool) -> Vec<Work> {
         if quick { 1 } else { 3 },
         false,
     );
-    add("real git: clone --depth=1".to_owned(), large, Ask::GitDepth1, 2, 1, 1, false);
+    add("real git: clone --depth=1, two in turn".to_owned(), large, Ask::GitDepth1, 2, 1, 1, false);
     if !quick {
         add("real git: clone".to_owned(), large, Ask::GitFull, 1, 1, 1, false);
     }

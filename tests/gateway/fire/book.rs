@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::raw::{Refs, Tip};
+use super::refs::{Refs, Tip};
 
 /// A value of one ref (`None`: it is not there), and the time within which it came to be.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub(super) struct Answer<'a> {
     pub(super) refs: Refs,
     pub(super) covers: Box<dyn Fn(&str) -> bool + Send + 'a>,
     /// How much of a ref this kind of answer shows.
-    pub(super) shows: fn(&str, &Tip) -> Tip,
+    pub(super) shows: fn(&str, &Tip) -> Option<Tip>,
 }
 
 impl Book {
@@ -115,13 +115,13 @@ impl Book {
             }
         }
         for (name, versions) in pages.refs.iter().filter(|(name, _)| (answer.covers)(name)) {
-            let seen = answer.refs.get(name).map(|tip| (answer.shows)(name, tip));
+            let seen = answer.refs.get(name).and_then(|tip| (answer.shows)(name, tip));
             let oldest = memory.0.get(name).copied().unwrap_or(0);
             let fits = |n: usize, version: &Version| {
                 let over = versions.get(n + 1).map(|next| next.end);
                 version.begin <= answer.end
                     && over.is_none_or(|over| over >= answer.begin)
-                    && version.tip.as_ref().map(|tip| (answer.shows)(name, tip)) == seen
+                    && version.tip.as_ref().and_then(|tip| (answer.shows)(name, tip)) == seen
             };
             let fitting: Vec<usize> =
                 versions.iter().enumerate().filter(|(n, version)| fits(*n, version)).map(|(n, _)| n).collect();
@@ -138,14 +138,14 @@ impl Book {
                     let when = |version: &Version| {
                         format!(
                             "{} from operation {} ({}..{})",
-                            version.tip.as_ref().map_or("absent".to_owned(), |tip| tip.oid[..8].to_owned()),
+                            version.tip.as_ref().map_or("absent".to_owned(), |tip| short(&tip.oid).to_owned()),
                             version.operation,
                             self.time(version.begin),
                             self.time(version.end)
                         )
                     };
                     let last: Vec<String> = versions.iter().rev().take(4).map(when).collect();
-                    let seen = seen.as_ref().map_or("absent", |tip| &tip.oid[..8]);
+                    let seen = seen.as_ref().map_or("absent", |tip| short(&tip.oid));
                     return Err(self.fault(
                         &pages,
                         answer,
@@ -176,6 +176,10 @@ impl Book {
     }
 }
 
+fn short(oid: &str) -> &str {
+    oid.get(..8).unwrap_or(oid)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,7 +189,14 @@ mod tests {
     }
 
     fn answer(begin: Instant, end: Instant, refs: Refs) -> Answer<'static> {
-        Answer { kind: "a poll".to_owned(), begin, end, refs, covers: Box::new(|_| true), shows: |_, tip| tip.clone() }
+        Answer {
+            kind: "a poll".to_owned(),
+            begin,
+            end,
+            refs,
+            covers: Box::new(|_| true),
+            shows: |_, tip| Some(tip.clone()),
+        }
     }
 
     /// The judge says no to what was over before the question, to what came after the answer, to a step back, and to a

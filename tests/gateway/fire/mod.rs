@@ -4,6 +4,7 @@
 
 mod book;
 mod readers;
+mod refs;
 mod writer;
 
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::disk::Disk;
 use crate::harness::{Gateway, plain_git, run};
 use crate::raw::Door;
 use book::Book;
@@ -22,6 +24,7 @@ const POLLERS: u64 = 3;
 /// How many clone and fetch at once.
 const CLONERS: u64 = 2;
 
+#[cfg(not(feature = "fault-racy-stamps"))]
 fn seconds() -> u64 {
     std::env::var("PULLGATE_STORM_SECONDS").ok().map_or(30, |text| text.parse().expect("a number of seconds"))
 }
@@ -79,10 +82,46 @@ fn fire(gateway: &Gateway, bare: &Path, seconds: u64) -> Result<String, String> 
     }
 }
 
+/// A gateway whose store is on a file system that knows whole seconds only, as ext3 and NFS before version 4 do.
+fn on_whole_seconds(seconds: u64) -> Result<Result<String, String>, String> {
+    // Inodes of 128 bytes have no room for fractions of seconds (ext4(5)).
+    let disk = Disk::made_with(96, &["-I", "128"])?;
+    let probe = disk.path().join("probe");
+    std::fs::write(&probe, "").unwrap();
+    let stamps = std::os::unix::fs::MetadataExt::mtime_nsec(&std::fs::metadata(&probe).unwrap());
+    assert_eq!(stamps, 0, "this file system has fractions of seconds");
+    let root = disk.path().join("store");
+    std::fs::create_dir_all(root.join("acme")).unwrap();
+    let line = format!("root = {:?}", root.display().to_string());
+    let gateway = Gateway::start_with(|config| config.replace("root = \"repositories\"", &line));
+    let result = fire(&gateway, &root.join("acme/app.git"), seconds);
+    drop(gateway);
+    Ok(result)
+}
+
+#[cfg(not(feature = "fault-racy-stamps"))]
 #[test]
 fn under_fire_every_answer_is_gits_own() {
     let gateway = Gateway::start();
     let bare = gateway.path("repositories/acme/app.git");
     let summary = fire(&gateway, &bare, seconds()).unwrap_or_else(|faults| panic!("{faults}"));
     eprintln!("under fire: {summary}");
+}
+
+#[cfg(not(feature = "fault-racy-stamps"))]
+#[test]
+fn under_fire_on_a_file_system_of_whole_seconds_too() {
+    match on_whole_seconds(seconds()) {
+        Ok(result) => eprintln!("on whole seconds: {}", result.unwrap_or_else(|faults| panic!("{faults}"))),
+        Err(why) => eprintln!("not tried on whole seconds: {why}"),
+    }
+}
+
+/// With the rule of young stamps switched off, which a build for this test alone can do, the fire finds it out.
+#[cfg(feature = "fault-racy-stamps")]
+#[test]
+fn a_gateway_that_trusts_young_stamps_is_caught() {
+    let faults = on_whole_seconds(120).expect("this takes root and a loop device").unwrap_err();
+    eprintln!("caught: {faults}");
+    assert!(faults.contains("had another value then") || faults.contains("is older than what it was told"), "{faults}");
 }

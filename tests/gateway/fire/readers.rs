@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::book::{Answer, Book, Memory};
+use super::refs::{Refs, Tip, refs_of_v0, refs_of_v2};
 use super::writer::{Dice, git, said};
 use crate::harness::Gateway;
-use crate::raw::{Client, Door, Refs, Tip, Wish, refs_of_v0, refs_of_v2};
+use crate::raw::{Client, Door, Wish};
 
 /// What was done, for whoever reads the test's output.
 #[derive(Debug, Default)]
@@ -46,18 +47,19 @@ impl<'a> Reader<'a> {
 }
 
 /// What version 2 shows: everything.
-fn all(_: &str, tip: &Tip) -> Tip {
-    tip.clone()
+fn all(_: &str, tip: &Tip) -> Option<Tip> {
+    Some(tip.clone())
 }
 
-/// What version 0 shows: of symbolic refs only HEAD is known as one.
-fn v0(name: &str, tip: &Tip) -> Tip {
-    Tip { target: tip.target.clone().filter(|_| name == "HEAD"), ..tip.clone() }
+/// Of symbolic refs version 0 knows only HEAD as one, and nothing of a HEAD whose branch is not there.
+fn v0(name: &str, tip: &Tip) -> Option<Tip> {
+    let target = tip.target.clone().filter(|_| name == "HEAD");
+    (tip.oid != "unborn").then(|| Tip { target, ..tip.clone() })
 }
 
 /// What a clone keeps.
-fn object(_: &str, tip: &Tip) -> Tip {
-    Tip { oid: tip.oid.clone(), peeled: None, target: None }
+fn object(_: &str, tip: &Tip) -> Option<Tip> {
+    Some(Tip { oid: tip.oid.clone(), peeled: None, target: None })
 }
 
 /// What a poll asks for; none: for everything.
@@ -95,7 +97,12 @@ pub(super) async fn poll(
             .map_err(|why| format!("{kind}: {why}"))?;
             let end = Instant::now();
             counts.polls.fetch_add(1, Ordering::Relaxed);
-            let wants: Vec<String> = refs.iter().map(|(_, tip)| tip.oid.clone()).take(1 + dice.below(3)).collect();
+            let wants: Vec<String> = refs
+                .values()
+                .map(|tip| tip.oid.clone())
+                .filter(|oid| oid != "unborn")
+                .take(1 + dice.below(3))
+                .collect();
             if dice.below(6) == 0 && !wants.is_empty() {
                 let depth = if dice.below(2) == 0 { Some(1) } else { None };
                 let wish = Wish { wants, haves: Vec::new(), depth, include_tag: dice.below(2) == 0 };

@@ -1,14 +1,17 @@
 //! The one who changes the repository: by pushes, by git's own upkeep, and by hand in the files.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::book::Book;
+use super::refs::{Refs, refs_of_v2};
 use crate::harness::plain_git;
-use crate::raw::{Refs, Tip};
 
 /// Numbers that are the same again for the same seed.
 #[derive(Debug, Clone)]
@@ -34,31 +37,35 @@ pub(super) fn git(dir: &Path, args: &[&str]) -> Result<String, String> {
 }
 
 pub(super) fn said(command: &mut Command) -> Result<String, String> {
-    let output = command.stdin(std::process::Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim())),
     }
 }
 
-/// What git itself answers for a repository on disk.
+/// What git itself answers for a repository on disk: everything that it says in version 2.
 pub(super) fn truth(bare: &Path) -> Result<Refs, String> {
-    let text = git(bare, &["-c", "protocol.version=2", "ls-remote", "--symref", "."])?;
-    let (mut refs, mut targets) = (Refs::new(), Vec::new());
-    for line in text.lines() {
-        let (left, name) = line.split_once('\t').ok_or(line)?;
-        if let Some(target) = left.strip_prefix("ref: ") {
-            targets.push((name, target));
-        } else if let Some(tag) = name.strip_suffix("^{}") {
-            refs.get_mut(tag).ok_or(line)?.peeled = Some(left.to_owned());
-        } else {
-            refs.insert(name.to_owned(), Tip { oid: left.to_owned(), peeled: None, target: None });
+    const ASK: &[u8] = b"0014command=ls-refs\n00010009peel\n000csymrefs\n000bunborn\n0000";
+    let mut git = plain_git(bare);
+    git.args(["upload-pack", "--stateless-rpc", "."]).env("GIT_PROTOCOL", "version=2");
+    let mut child = git.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| e.to_string())?;
+    child.stdin.take().unwrap().write_all(ASK).map_err(|e| e.to_string())?;
+    let output = child.wait_with_output().map_err(|e| e.to_string())?;
+    let (mut rest, mut lines) = (output.stdout.as_slice(), Vec::new());
+    while let Some((digits, more)) = rest.split_at_checked(4) {
+        let length = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        match length {
+            Some(0) => return refs_of_v2(&lines),
+            Some(length) if length >= 4 => {
+                let (line, more) = more.split_at_checked(length - 4).ok_or("a short line")?;
+                lines.push(Bytes::copy_from_slice(line));
+                rest = more;
+            }
+            _ => break,
         }
     }
-    for (name, target) in targets {
-        refs.get_mut(name).ok_or(name)?.target = Some(target.to_owned());
-    }
-    Ok(refs)
+    Err(format!("git upload-pack ended early: {}", output.status))
 }
 
 /// The branches that come and go. Names of one length, so that what is written in place fits.
@@ -143,11 +150,17 @@ impl Writer {
         let branch = *self.dice.pick(&BRANCHES);
         let name = format!("refs/heads/{branch}");
         let bare = self.bare.clone();
-        let run = |what: &str, dir: &Path, args: &[&str]| {
+        let run = |what: &'static str, dir: &Path, args: &[&str]| {
             let (dir, args) = (dir.to_owned(), args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>());
             Ok(Planned {
                 what: format!("{what}: git {}", args.join(" ")),
-                act: Box::new(move || git(&dir, &args.iter().map(String::as_str).collect::<Vec<_>>()).map(|_| ())),
+                act: Box::new(move || {
+                    match git(&dir, &args.iter().map(String::as_str).collect::<Vec<_>>()) {
+                        // What is not there cannot go, says git.
+                        Err(why) if !what.ends_with("goes") || !why.contains("remote ref does not exist") => Err(why),
+                        Ok(_) | Err(_) => Ok(()),
+                    }
+                }),
             })
         };
         match self.dice.below(34) {
@@ -189,7 +202,11 @@ impl Writer {
             })),
             29 => self.head_in_place(),
             30 => {
-                run("HEAD", &bare, &["symbolic-ref", "HEAD", *self.dice.pick(&["refs/heads/main", "refs/heads/next"])])
+                {
+                    // The last of them may not be there.
+                    let to = format!("refs/heads/{}", self.dice.pick(&["main", "next", "brc"]));
+                    run("HEAD", &bare, &["symbolic-ref", "HEAD", &to])
+                }
             }
             31 => {
                 let to = format!("refs/heads/{}", self.dice.pick(&["main", "next"]));
@@ -198,7 +215,7 @@ impl Writer {
             32 => run(
                 "config",
                 &bare,
-                &["config", "transfer.hideRefs", *self.dice.pick(&["refs/heads/hid", "refs/none/at"])],
+                &["config", "uploadpack.hideRefs", *self.dice.pick(&["refs/heads/hid", "refs/none/at"])],
             ),
             _ => self.config_in_place(),
         }
@@ -247,7 +264,10 @@ impl Writer {
     }
 
     fn head_in_place(&mut self) -> Result<Planned, String> {
-        let (path, to) = (self.bare.join("HEAD"), *self.dice.pick(&["main", "next"]));
+        let path = self.bare.join("HEAD");
+        // In place means that the length stays: both names have four letters, others have three.
+        let long = fs::read_to_string(&path).map_err(|e| e.to_string())?.len() == "ref: refs/heads/main\n".len();
+        let to = *self.dice.pick(if long { &["main", "next"] } else { &["brc", "bra"] });
         Ok(Planned::hand(format!("HEAD in place, {to}"), move || {
             File::options().write(true).open(&path)?.write_all_at(format!("ref: refs/heads/{to}\n").as_bytes(), 0)
         }))
