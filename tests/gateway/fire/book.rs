@@ -117,7 +117,12 @@ impl Book {
         for (name, versions) in pages.refs.iter().filter(|(name, _)| (answer.covers)(name)) {
             let seen = answer.refs.get(name).and_then(|tip| (answer.shows)(name, tip));
             let oldest = memory.0.get(name).copied().unwrap_or(0);
+            // git lists a folder and then reads its files; what goes away in between it tells as zeros. Only then.
+            let zeros = answer.refs.get(name).is_some_and(|tip| tip.oid.bytes().all(|byte| byte == b'0'));
             let fits = |n: usize, version: &Version| {
+                if zeros {
+                    return version.tip.is_none() && version.begin <= answer.end && version.end >= answer.begin;
+                }
                 let over = versions.get(n + 1).map(|next| next.end);
                 version.begin <= answer.end
                     && over.is_none_or(|over| over >= answer.begin)
@@ -227,6 +232,13 @@ mod tests {
         for (when, what) in [(after, refs("first___")), (before, refs("second__")), (after, Refs::new())] {
             assert!(judge(when, what, &mut Memory::default()).unwrap_err().contains("had another value"));
         }
+        let begin = book.begin();
+        let going = (tick(), tick());
+        book.write("it goes", begin, &Refs::new());
+        let gone = (tick(), tick());
+        judge(going, refs("00000000"), &mut Memory::default()).unwrap();
+        assert!(judge(gone, refs("00000000"), &mut Memory::default()).unwrap_err().contains("had another value"));
+        judge(gone, Refs::new(), &mut Memory::default()).unwrap();
         let mut more = refs("second__");
         more.insert("refs/heads/b".to_owned(), more["refs/heads/a"].clone());
         assert!(judge(after, more, &mut Memory::default()).unwrap_err().contains("never there"));

@@ -98,6 +98,8 @@ impl Writer {
         // git's upkeep may come by itself after a push; here it comes when the dice say so, within an operation.
         git(bare, &["config", "receive.autogc", "false"])?;
         git(bare, &["config", "gc.auto", "0"])?;
+        // HEAD may name a branch that goes.
+        git(bare, &["config", "receive.denyDeleteCurrent", "ignore"])?;
         Ok(writer)
     }
 
