@@ -81,3 +81,16 @@ race-test rounds="200":
 # The registry at a million keys, as a table; takes minutes. docs/benchmarks.md has one with its machine
 bench-registry keys="1000000":
     PULLGATE_KEYS={{keys}} cargo bench --bench registry
+
+# The gateway beside OpenSSH with git-shell and gitolite: processor time, wall time and memory, as a table; below 15 minutes.
+# `--help` says more: another repository, `--quick`, some works only. docs/benchmarks.md has a table with its machine
+bench-peers *ARGS:
+    cargo bench --bench peers -- {{ARGS}}
+
+# A repository under fire for so many minutes while clients of every version read it. A short form is in `test`
+storm-test minutes="10":
+    PULLGATE_STORM_SECONDS=$(({{minutes}} * 60)) cargo test --test gateway -- --nocapture fire::
+
+# The fire has to catch a gateway that trusts time stamps which are too young: such a one is built for this alone
+storm-fault:
+    cargo test --target-dir target/fault --features fault-racy-stamps --test gateway -- --nocapture fire::

@@ -3,6 +3,7 @@
 //! `acme/app` is `<root>/acme/app.git`. Repositories need no registration: one is there if it is there when it is asked for.
 
 mod alternates;
+pub mod health;
 mod list;
 mod open;
 pub mod sample;

@@ -45,6 +45,9 @@ impl Stamps {
     /// system's clock, which is taken as 2 s where no fraction of a second is seen in any.
     #[must_use]
     pub fn is_settled(&self, now: SystemTime) -> bool {
+        if cfg!(feature = "fault-racy-stamps") {
+            return true;
+        }
         let slack = if self.whole_seconds { Duration::from_secs(2) } else { SLACK };
         now.duration_since(UNIX_EPOCH).is_ok_and(|now| self.youngest + slack < now)
     }

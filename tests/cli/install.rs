@@ -19,6 +19,8 @@ fn init_makes_a_site_that_check_likes_and_leaves_it_alone_the_second_time() {
     assert_eq!((mode(&site, "here/state"), mode(&site, "here/keys")), (0o700, 0o700));
     let ignore = std::fs::read_to_string(site.path("here/keys/.gitignore")).unwrap();
     assert!(ignore.starts_with("*\n"), "{ignore}");
+    let text = std::fs::read_to_string(site.path("here/config.toml")).unwrap();
+    std::fs::write(site.path("here/config.toml"), text.replace("127.0.0.1:2222", "127.0.0.1:0")).unwrap();
     site.snapshot("check_good", &site.ok(&["--config", "here/config.toml", "check"]).to_string());
 
     std::fs::write(site.path("here/config.toml"), "state_dir = 'other'\n").unwrap();
@@ -157,4 +159,58 @@ fn help_is_a_reference() {
     assert!(site.ok(&["--version"]).out.starts_with("pullgate "));
     let wrong = site.run(&["key", "fly"]);
     assert_eq!((wrong.code, wrong.out.as_str()), (2, ""));
+}
+
+#[test]
+fn check_tells_of_repositories_that_are_dear_to_serve_and_how_to_mend_them() {
+    let site = Site::new();
+    let git = |args: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.args(args).current_dir(site.path("repositories")).env("GIT_CONFIG_GLOBAL", "/dev/null");
+        for who in ["AUTHOR", "COMMITTER"] {
+            git.env(format!("GIT_{who}_NAME"), "Tester").env(format!("GIT_{who}_EMAIL"), "tester@localhost");
+        }
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let check = || site.ok(&["check"]).out;
+    assert!(check().contains("repositories: there are none yet"));
+    git(&["init", "-q", "--bare", "acme/app.git"]);
+    let tree = git(&["-C", "acme/app.git", "hash-object", "-t", "tree", "-w", "/dev/null"]);
+    let commit = git(&["-C", "acme/app.git", "commit-tree", &tree, "-m", "First"]);
+    for n in 0..=1000 {
+        std::fs::write(site.path(&format!("repositories/acme/app.git/refs/heads/b{n}")), format!("{commit}\n"))
+            .unwrap();
+    }
+    // As large as a pack that costs, and no pack; the look goes by names and sizes.
+    let pack = site.path("repositories/acme/app.git/objects/pack/pack-0.pack");
+    std::fs::File::create(&pack).unwrap().set_len(10_000_000).unwrap();
+    git(&["init", "-q", "--bare", "acme/good.git"]);
+    std::os::unix::fs::symlink(site.path("state"), site.path("repositories/acme/good.git/commondir")).unwrap();
+
+    let told = check();
+    site.snapshot("check_repositories", &told);
+    std::fs::remove_file(pack).unwrap();
+    std::fs::remove_file(site.path("repositories/acme/good.git/commondir")).unwrap();
+    let remedy = told.lines().find_map(|line| line.split_once("&& ").map(|(_, last)| last)).unwrap();
+    let last = remedy.rsplit("&& ").next().unwrap();
+    let ran = std::process::Command::new("sh").args(["-c", last]).output().unwrap();
+    assert!(ran.status.success(), "{last}: {}", String::from_utf8_lossy(&ran.stderr));
+    assert!(check().contains("repositories: 2 of 2 are in good shape"), "{}", check());
+    let json: serde_json::Value = serde_json::from_str(&site.ok(&["check", "--json"]).out).unwrap();
+    assert!(json.as_array().unwrap().iter().any(|finding| finding["subject"] == "repositories"), "{json}");
+}
+
+#[test]
+fn check_finds_a_port_that_is_taken() {
+    let site = Site::new();
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = held.local_addr().unwrap().to_string();
+    let text = std::fs::read_to_string(site.path("config.toml")).unwrap();
+    std::fs::write(site.path("config.toml"), text.replace("127.0.0.1:0", &address)).unwrap();
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 2 && ran.out.contains(&format!("{address} is taken by another program")), "{ran}");
+    drop(held);
+    site.ok(&["check"]);
 }

@@ -16,13 +16,20 @@ mod ci_pages;
 mod ci_tools;
 mod clones;
 mod crash;
+#[path = "../storage/disk.rs"]
+#[allow(dead_code, reason = "the tests of the registry use more of it")]
+mod disk;
 mod documents;
 mod door;
+mod fire;
 mod harness;
 mod hostile_clients;
 mod hostile_repos;
 mod keys;
 mod messages;
+#[path = "../../benches/peers/client.rs"]
+#[allow(dead_code, reason = "the benchmark uses more of it")]
+mod raw;
 mod refusals;
 mod repositories;
 mod rotation;

@@ -12,6 +12,11 @@ pub(crate) struct Disk {
 impl Disk {
     /// Makes and mounts one of `megabytes`, or says why that is impossible here.
     pub(crate) fn new(megabytes: u64) -> Result<Self, String> {
+        Self::made_with(megabytes, &[])
+    }
+
+    /// The same, with more arguments to `mkfs.ext4`.
+    pub(crate) fn made_with(megabytes: u64, options: &[&str]) -> Result<Self, String> {
         if !rustix::process::geteuid().is_root() {
             return Err("this takes root".to_owned());
         }
@@ -19,7 +24,7 @@ impl Disk {
         let image = std::fs::File::create(dir.path().join("image")).unwrap();
         image.set_len(megabytes * 1024 * 1024).unwrap();
         std::fs::create_dir(dir.path().join("mount")).unwrap();
-        run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(dir.path().join("image")))?;
+        run(Command::new("mkfs.ext4").args(["-q", "-F"]).args(options).arg(dir.path().join("image")))?;
         let mut disk = Self { dir, mounted: false };
         disk.mount()?;
         Ok(disk)

@@ -28,6 +28,25 @@ pub(super) fn state_dir(config: &Config) -> Vec<Finding> {
     )
 }
 
+/// Room below which somebody should look: some days of a busy audit log, and a compacted registry of a million keys.
+const ROOM: u64 = 1 << 30;
+
+/// On a full disk fetches go on, and no change is accepted any more.
+pub(super) fn state_room(config: &Config) -> Vec<Finding> {
+    let path = &config.state_dir;
+    // A folder that is not there is told of elsewhere.
+    let Ok(stat) = rustix::fs::statvfs(path) else { return Vec::new() };
+    let room = stat.f_bavail.saturating_mul(stat.f_frsize);
+    if room >= ROOM {
+        return Vec::new();
+    }
+    vec![Finding::warning(
+        "state_dir",
+        format!("{} has {} MiB left; without room no change is accepted", path.display(), room >> 20),
+        "make room: older `journal.FIRST-LAST` files and rotated audit logs may go to another disk",
+    )]
+}
+
 pub(super) fn store_root(config: &Config) -> Vec<Finding> {
     let subject = "store.root";
     let path = &config.store.root;

@@ -5,7 +5,9 @@
 mod files;
 mod git;
 mod host_keys;
+mod ports;
 mod registry;
+mod repositories;
 mod sandbox;
 
 use serde::Serialize;
@@ -56,11 +58,14 @@ impl Finding {
 /// Everything that is looked at once the config is read.
 const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::state_dir,
+    files::state_room,
     files::store_root,
+    repositories::shape,
     files::host_keys,
     host_keys::announced,
     files::audit_file,
     files::control_socket,
+    ports::listen,
     git::serves,
     registry::opens,
     registry::journal,

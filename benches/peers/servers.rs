@@ -1,0 +1,213 @@
+//! The servers: each on a port of its own on loopback, with its own folder for keys and configuration, watched by a meter.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::client::Door;
+use super::meter::Tree;
+use super::repos;
+
+/// One server under the meter.
+pub(crate) struct Server {
+    pub(crate) name: &'static str,
+    pub(crate) tree: Tree,
+    pub(crate) door: Door,
+    /// What stands before `NAME.git` in a path for this server.
+    pub(crate) prefix: String,
+    /// The private key, for the real ssh.
+    pub(crate) key: PathBuf,
+    /// The gateway's, with which its cache can be emptied.
+    pub(crate) config: Option<PathBuf>,
+}
+
+impl Server {
+    pub(crate) fn path(&self, repo: &str) -> String {
+        format!("{}{repo}.git", self.prefix)
+    }
+
+    /// Forgets what is kept, so that the next request is a first one. Says whether there is anything that keeps.
+    pub(crate) fn forget(&self) -> bool {
+        self.config.as_ref().is_some_and(|config| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_pullgate"));
+            command.args(["cache", "clear", "--config"]).arg(config);
+            said(&mut command).is_ok()
+        })
+    }
+}
+
+/// The first of these that is there.
+fn program(name: &str, places: &[&str]) -> Result<PathBuf, String> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut all = places.iter().map(PathBuf::from).chain(path.split(':').map(|dir| Path::new(dir).join(name)));
+    all.find(|place| place.is_file()).ok_or_else(|| format!("{name} is not installed"))
+}
+
+pub(crate) fn said(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{command:?}: {e}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned()),
+        false => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
+fn port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+fn keygen(path: &Path) -> Result<String, String> {
+    said(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(path))?;
+    fs::read_to_string(path.with_extension("pub")).map_err(|e| e.to_string())
+}
+
+fn door(port: u16, user: &str, key: &Path) -> Result<Door, String> {
+    let key = russh::keys::load_secret_key(key, None).map_err(|e| e.to_string())?;
+    Ok(Door { address: ([127, 0, 0, 1], port).into(), user: user.to_owned(), key: Arc::new(key) })
+}
+
+/// Waits until something is listening.
+fn ready(tree: &mut Tree, port: u16, log: &Path) -> Result<(), String> {
+    for _ in 0..500 {
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return Ok(());
+        }
+        if tree.ended() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Err(format!("does not start: {}", fs::read_to_string(log).unwrap_or_default().trim()))
+}
+
+/// The gateway that was built with this program.
+pub(crate) fn gateway(dir: &Path, store: &Path, cache: bool) -> Result<Server, String> {
+    let home = dir.join("gateway");
+    let program = env!("CARGO_BIN_EXE_pullgate");
+    said(Command::new(program).arg("init").arg(&home))?;
+    let (config, port, key) = (home.join("config.toml"), port(), dir.join("gateway-key"));
+    let text = fs::read_to_string(&config).map_err(|e| e.to_string())?;
+    let text = text
+        .replace("127.0.0.1:2222", &format!("127.0.0.1:{port}"))
+        .replace("root = \"repositories\"", &format!("root = {:?}", store.display().to_string()))
+        .replace("startups = 200", "startups = 1000");
+    let text = text.replace("enabled = true", &format!("enabled = {cache}"));
+    fs::write(&config, text).map_err(|e| e.to_string())?;
+    let log = home.join("log");
+    // Its log, as sshd's, is a file.
+    let script = "exec \"$0\" serve --config \"$1\" 2> \"$2\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, program]).arg(&config).arg(&log);
+    let mut tree = Tree::start("gateway", &mut command)?;
+    ready(&mut tree, port, &log)?;
+    keygen(&key)?;
+    let run = |args: &[&str]| said(Command::new(program).args(args).arg("--config").arg(&config));
+    run(&["account", "add", "acme"])?;
+    let public = key.with_extension("pub");
+    run(&["key", "add", "acme", "bench", "--key", public.to_str().ok_or("no text")?, "--grant", "acme/*"])?;
+    let door = door(port, "git", &key)?;
+    Ok(Server { name: "pullgate", tree, door, prefix: "acme/".to_owned(), key, config: Some(config) })
+}
+
+/// One sshd with one forced command.
+fn sshd(name: &'static str, dir: &Path, forced: &str, prefix: String) -> Result<Server, String> {
+    let program = program("sshd", &["/usr/sbin/sshd"])?;
+    let home = dir.join(name.replace(' ', "-"));
+    // A shell that sshd starts reads the user's own start-up files, which are no part of what is compared.
+    fs::create_dir_all(home.join("empty")).map_err(|e| e.to_string())?;
+    let (host, key, port) = (home.join("host"), home.join("client"), port());
+    keygen(&host)?;
+    let public = keygen(&key)?;
+    let forced = forced.replace('"', "\\\"");
+    fs::write(home.join("authorized_keys"), format!("command=\"{forced}\",restrict {public}"))
+        .map_err(|e| e.to_string())?;
+    if rustix::process::geteuid().is_root() {
+        // Where it locks itself in before a login; the distribution makes it when the service starts.
+        fs::create_dir_all("/run/sshd").ok();
+    }
+    let at = home.display();
+    let config = format!(
+        "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\n\
+         UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
+         PermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\nSetEnv HOME={at}/empty\nCiphers aes128-gcm@openssh.com\nUseDNS no\n\
+         MaxStartups 2000\nMaxSessions 100\nLoginGraceTime 600\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n"
+    );
+    fs::write(home.join("config"), config).map_err(|e| e.to_string())?;
+    let log = home.join("log");
+    let mut command = Command::new(program);
+    command.arg("-D").arg("-f").arg(home.join("config")).arg("-E").arg(&log);
+    let mut tree = Tree::start(&name.replace(' ', "-"), &mut command)?;
+    ready(&mut tree, port, &log)?;
+    let user = said(Command::new("id").arg("-un"))?;
+    let door = door(port, &user, &key)?;
+    Ok(Server { name, tree, door, prefix, key, config: None })
+}
+
+/// OpenSSH with git-shell, as git's own book sets it up.
+pub(crate) fn git_shell(dir: &Path, store: &Path) -> Result<Server, String> {
+    let shell = program("git-shell", &[])?;
+    let forced = format!("{} -c \"$SSH_ORIGINAL_COMMAND\"", shell.display());
+    sshd("sshd + git-shell", dir, &forced, format!("{}/acme/", store.display()))
+}
+
+/// OpenSSH with gitolite, on copies: it writes into its repositories.
+pub(crate) fn gitolite(dir: &Path, store: &Path) -> Result<Server, String> {
+    let gitolite = program("gitolite", &[])?;
+    let shell = program("gitolite-shell", &["/usr/share/gitolite3/gitolite-shell"])?;
+    let home = dir.join("gitolite-home");
+    fs::create_dir_all(&home).map_err(|e| e.to_string())?;
+    let run = |args: &[&str]| {
+        said(
+            Command::new(&gitolite)
+                .args(args)
+                .env("HOME", &home)
+                .env("USER", "bench")
+                .current_dir(&home)
+                .env("GIT_CONFIG_NOSYSTEM", "1"),
+        )
+    };
+    let pair = home.join("bench");
+    keygen(&pair)?;
+    run(&["setup", "-pk", "bench.pub"])?;
+    repos::copies(store, &home.join("repositories"))?;
+    let entries = fs::read_dir(store.join("acme")).map_err(|e| e.to_string())?;
+    let mut conf = String::new();
+    for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
+        let name = name.trim_end_matches(".git");
+        conf.push_str(&format!("repo acme/{name}\n    R = bench\n"));
+    }
+    let file = home.join(".gitolite/conf/gitolite.conf");
+    fs::write(&file, conf).map_err(|e| e.to_string())?;
+    run(&["compile"])?;
+    let forced = format!("HOME={} {} bench", home.display(), shell.display());
+    sshd("sshd + gitolite", dir, &forced, "acme/".to_owned())
+}
+
+/// The versions of what takes part, for the head of the table.
+pub(crate) fn versions() -> String {
+    let one = |program: &str, args: &[&str]| {
+        said(Command::new(program).args(args)).ok().and_then(|text| text.lines().next().map(str::to_owned))
+    };
+    let sshd = program("sshd", &["/usr/sbin/sshd"]).ok().and_then(|sshd| {
+        // Old ones know no -V, and say their version with the complaint.
+        let output = Command::new(sshd).arg("-V").output().ok()?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        text.lines().find(|line| line.starts_with("OpenSSH")).map(str::to_owned)
+    });
+    let gitolite = one("dpkg-query", &["-W", "-f", "gitolite3 ${Version}", "gitolite3"]);
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("").trim_matches([':', ' ', '\t']);
+    let threads = std::thread::available_parallelism().map_or(0, usize::from);
+    let parts = [
+        Some(format!("{threads} × {model}")),
+        one("uname", &["-sr"]),
+        one(env!("CARGO_BIN_EXE_pullgate"), &["--version"]),
+        one("git", &["--version"]),
+        sshd,
+        gitolite,
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}

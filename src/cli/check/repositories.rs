@@ -1,0 +1,151 @@
+//! Whether the repositories are in a shape that is cheap to serve. Looks at file names only, and at so many repositories
+//! at most; every threshold has its source beside it.
+
+use super::Finding;
+use crate::daemon::config::Config;
+use crate::model::repo_path::RepoPath;
+use crate::store::health::Health;
+use crate::store::{Store, StoreError};
+
+const SUBJECT: &str = "repositories";
+
+/// Repositories that are looked at.
+const MOST: usize = 1000;
+/// Repositories that are spoken of one by one.
+const SHOWN: usize = 20;
+
+/// Below this a full clone costs so little that a bitmap makes no difference that could be felt: about a tenth of a
+/// second of processor time at 1.1 s for 75 MB (measured, docs/operations.md).
+const LARGE: u64 = 8 << 20;
+/// `gc.autoPackLimit` of git-config: beyond this git itself would gather them.
+const MANY_PACKS: usize = 50;
+/// At a thousand loose refs a list of refs costs three times what it costs with packed ones, and at twice that the
+/// gateway gives up watching them, so that nothing of the repository is answered without git (measured, docs/operations.md).
+const MANY_LOOSE_REFS: usize = 1000;
+/// `gc.auto` of git-config: beyond this git itself would pack them.
+const MANY_LOOSE_OBJECTS: usize = 6700;
+
+pub(super) fn shape(config: &Config) -> Vec<Finding> {
+    // A store that cannot be read is the business of the look at the folders.
+    let Ok(store) = Store::new(&config.store) else { return Vec::new() };
+    let names = match store.list(None) {
+        Ok(names) => names,
+        Err(error) => {
+            return vec![Finding::error(SUBJECT, error.to_string(), "let the daemon's user read the whole store")];
+        }
+    };
+    let (mut found, mut fine) = (Vec::new(), 0);
+    for name in names.iter().take(MOST) {
+        match finding(&store, name) {
+            Some(finding) => found.push(finding),
+            None => fine += 1,
+        }
+    }
+    let unsaid = found.len().saturating_sub(SHOWN);
+    found.truncate(SHOWN);
+    if unsaid > 0 {
+        let remedy = "mend those that are named, and look again; `git maintenance` or a timer does it for all";
+        found.push(Finding::warning(SUBJECT, format!("{unsaid} more could be cheaper to serve"), remedy));
+    }
+    if names.is_empty() {
+        return vec![Finding::ok(SUBJECT, "there are none yet")];
+    }
+    let mut fact = format!("{fine} of {} are in good shape", names.len().min(MOST));
+    if names.len() > MOST {
+        fact.push_str(&format!("; {} more were not looked at", names.len() - MOST));
+    }
+    found.insert(0, Finding::ok(SUBJECT, fact));
+    found
+}
+
+fn finding(store: &Store, name: &RepoPath) -> Option<Finding> {
+    match store.open(name).and_then(|repo| Ok((repo.health()?, repo.path().to_owned()))) {
+        Ok((health, path)) => {
+            let (faults, commands) = judged(&health);
+            let at = quoted(&path.display().to_string());
+            let remedy =
+                commands.iter().map(|command| format!("git -C {at} {command}")).collect::<Vec<_>>().join(" && ");
+            (!faults.is_empty()).then(|| Finding::warning(SUBJECT, format!("{name} has {}", faults.join(", ")), remedy))
+        }
+        // Removed since it was listed.
+        Err(StoreError::Missing) => None,
+        Err(error @ (StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_))) => {
+            Some(Finding::warning(SUBJECT, format!("{name}: {error}"), "mend it, or move it out of the store"))
+        }
+    }
+}
+
+/// What is wrong, and the commands that mend it, in their order.
+fn judged(health: &Health) -> (Vec<String>, Vec<&'static str>) {
+    let (mut faults, mut commands) = (Vec::new(), Vec::new());
+    let mut repack = false;
+    if health.packs > MANY_PACKS {
+        faults.push(format!("{} packs", health.packs));
+        repack = true;
+    }
+    if health.loose_objects > MANY_LOOSE_OBJECTS {
+        faults.push(format!("about {} loose objects", health.loose_objects));
+        repack = true;
+    }
+    if health.pack_bytes > LARGE && !health.bitmap && !health.borrows {
+        faults.push(format!("no bitmap for {} MB of packs", health.pack_bytes / 1_000_000));
+        repack = true;
+    }
+    if repack {
+        // `-A` keeps what no ref names any more for as long as git would: a client may be about to fetch it. `-l` leaves
+        // out what is borrowed, and where something is borrowed there can be no bitmap.
+        commands.push(if health.borrows { "repack -A -d -l" } else { "repack -A -d -b" });
+    }
+    if health.pack_bytes > LARGE && !health.commit_graph {
+        faults.push("no commit-graph".to_owned());
+        commands.push("commit-graph write --reachable");
+    }
+    if health.loose_refs > MANY_LOOSE_REFS {
+        faults.push(format!("{} loose refs", health.loose_refs));
+        commands.push("pack-refs --all");
+    }
+    (faults, commands)
+}
+
+/// For a shell, when it holds anything that a shell would take for its own.
+fn quoted(path: &str) -> String {
+    let plain = path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-+@".contains(&byte));
+    if plain { path.to_owned() } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_threshold_says_no_beyond_it_and_not_at_it() {
+        let good = Health {
+            packs: MANY_PACKS,
+            pack_bytes: LARGE + 1,
+            bitmap: true,
+            commit_graph: true,
+            loose_refs: MANY_LOOSE_REFS,
+            loose_objects: MANY_LOOSE_OBJECTS,
+            borrows: false,
+        };
+        assert_eq!(judged(&good), (Vec::new(), Vec::new()));
+        assert_eq!(judged(&Health::default()), (Vec::new(), Vec::new()));
+        let small = Health { pack_bytes: LARGE, bitmap: false, commit_graph: false, ..good };
+        assert_eq!(judged(&small), (Vec::new(), Vec::new()));
+        let repack = vec!["repack -A -d -b"];
+        let says = |health: Health| judged(&health).0.join("; ");
+        assert_eq!(judged(&Health { packs: MANY_PACKS + 1, ..good }), (vec!["51 packs".to_owned()], repack.clone()));
+        assert_eq!(says(Health { loose_objects: 6912, ..good }), "about 6912 loose objects");
+        let blind = Health { bitmap: false, ..good };
+        assert_eq!(judged(&blind), (vec!["no bitmap for 8 MB of packs".to_owned()], repack));
+        assert_eq!(judged(&Health { borrows: true, ..blind }), (Vec::new(), Vec::new()));
+        assert_eq!(judged(&Health { commit_graph: false, ..good }).1, ["commit-graph write --reachable"]);
+        assert_eq!(judged(&Health { loose_refs: MANY_LOOSE_REFS + 1, ..good }).1, ["pack-refs --all"]);
+    }
+
+    #[test]
+    fn a_path_is_quoted_for_a_shell() {
+        assert_eq!(quoted("/srv/git/acme/app.git"), "/srv/git/acme/app.git");
+        assert_eq!(quoted("/srv/it's here"), r"'/srv/it'\''s here'");
+    }
+}
