@@ -93,6 +93,7 @@ pub struct House {
     pub(super) control: control::Settings,
     pub(super) drain: Duration,
     pub(super) usage: Usage,
+    pub(super) audit: Audit,
 }
 
 impl House {
@@ -121,9 +122,9 @@ impl House {
         let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
         let door = Arc::new(Door::new(gate, git, keys, config.limits.ssh, address));
-        let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage.clone(), config);
+        let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup, usage.clone(), config);
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage })
+        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage, audit })
     }
 }
 
