@@ -23,6 +23,8 @@ mod generate;
 mod host_keys;
 #[path = "cli/install.rs"]
 mod install;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/keys.rs"]
 mod keys;
 #[path = "cli/life.rs"]

@@ -38,6 +38,7 @@ use crate::admin::fault::Kind;
 use crate::daemon::config::{Config, ENVIRONMENT, locate};
 use crate::front::control::client::CallError;
 use crate::front::control::protocol::Request;
+use io::Json;
 pub use io::{Io, Stop};
 pub use session::Session;
 
@@ -135,7 +136,12 @@ impl Context<'_, '_> {
     ///
     /// # Errors
     /// It was not agreed to, or not done.
-    pub(self) fn agreed(&mut self, yes: bool, question: &str, request: impl Fn(bool) -> Request) -> Result<(), Stop> {
+    pub(self) fn agreed(
+        &mut self,
+        (yes, json): (bool, Json),
+        question: &str,
+        request: impl Fn(bool) -> Request,
+    ) -> Result<(), Stop> {
         let session = self.session()?;
         let done = match session.change(request(yes)) {
             Err(CallError::Refused(faults)) if faults.kind() == Kind::Conflict && self.io.interactive && !yes => {
@@ -150,7 +156,7 @@ impl Context<'_, '_> {
             }
             other => other?,
         };
-        self.io.done(&done)
+        self.io.done(&done, json)
     }
 }
 
