@@ -68,7 +68,7 @@ advisories:
 
 # 300 times kill -9 and 150 power cuts under four writers; the cuts need root and a loop device. A short form is in `test`
 crash-test kills="300" cuts="150":
-    PULLGATE_KILLS={{kills}} PULLGATE_CUTS={{cuts}} cargo test --test storage -- --nocapture --test-threads 1 crash::
+    PULLGATE_KILLS={{kills}} PULLGATE_CUTS={{cuts}} cargo test --test storage -- --nocapture --test-threads 1 crash:: large::
 
 # Every file of the registry flipped, zeroed, cut and deleted in more than 200 places. A short form is in `test`
 damage-test factor="2":

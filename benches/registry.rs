@@ -2,7 +2,8 @@
 //!
 //! What can be done many times (a look-up, an addition) is criterion's to measure, with its statistics. What happens once
 //! at a million keys (opening, building an index) is timed once, each in a process of its own, so that the memory that is
-//! reported is that of the one thing. `cargo bench -- --test` only shows that it runs, with a thousand keys.
+//! reported is that of the one thing. `cargo bench -- --test` only shows that it runs, with a thousand keys. One stage alone:
+//! `--stage NAME DIR KEYS`, with `fill` first; a copy of what it fills serves every other one.
 
 #![allow(
     missing_docs,
@@ -14,6 +15,7 @@
     reason = "a measurement prints, and says no by panicking"
 )]
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -154,8 +156,27 @@ fn stage(name: &str, dir: &Path, count: u32) {
             drop((lookup, amend));
             row("closing it", seconds(start.elapsed()), "");
         }
+        "die" => {
+            // Until somebody kills it.
+            for n in 0.. {
+                amend.commit("bench", &[add(LATER / 2 + n)]).unwrap();
+                if n == 3000 {
+                    println!("writing");
+                }
+            }
+        }
         "killed" => {
+            assert!(lookup.indexed(), "the index of a process that was killed is compared, not built again");
             row("open after a kill, until look-ups are answered", seconds(opened), "≤ 6 s");
+            let mut times = lookups(&lookup, count);
+            row("look-up after that, p50", micros(percentile(&mut times, 50)), "");
+            row("look-up after that, p99", micros(percentile(&mut times, 99)), "≤ 50 µs");
+            let (now, highest) = memory();
+            row("memory after that, resident / highest", format!("{now} / {highest} MB"), "≤ 1,200 MB");
+            drop((lookup, amend));
+        }
+        "lost" => {
+            row("open without an index, until look-ups are answered", seconds(opened), "");
             let mut times = lookups(&lookup, count);
             row("look-up from memory meanwhile, p50", micros(percentile(&mut times, 50)), "");
             row("look-up from memory meanwhile, p99", micros(percentile(&mut times, 99)), "≤ 50 µs");
@@ -168,6 +189,18 @@ fn stage(name: &str, dir: &Path, count: u32) {
         }
         other => panic!("{other}"),
     }
+}
+
+/// A process that writes, killed as `kill -9` does.
+fn kill_one(dir: &Path, count: u32) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--stage", "die"]).arg(dir).arg(count.to_string()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "writing\n");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 fn together(amend: &Amend) -> f64 {
@@ -246,8 +279,11 @@ fn main() {
     child("fill");
     let journal = std::fs::metadata(dir.join("journal")).unwrap().len();
     child("clean");
-    std::fs::remove_file(dir.join("index.clean")).unwrap();
+    kill_one(&dir, count);
     child("killed");
+    std::fs::remove_file(dir.join("index.clean")).unwrap();
+    std::fs::remove_dir_all(dir.join("index")).unwrap();
+    child("lost");
     let index = disk(&dir.join("index"));
     row("disk: the journal / the index", format!("{} / {} MB", journal >> 20, index >> 20), "");
     println!();

@@ -2,13 +2,19 @@
 //!
 //! A record is one JSON line in the audit file: time, id, and the fields of its [`Event`]. The set of events is closed;
 //! the stable names in it are what operators search for.
+//!
+//! Who decides does not wait for the disk: records go through a queue of [`QUEUE`] to a thread that writes them in their
+//! order, usually within a millisecond. When the disk does not keep up and the queue is full, whoever has a record waits for
+//! at most [`PATIENCE`]; then the record goes to the log as an error, in full, and not to the file. So no record is lost in
+//! silence. A stop writes what is queued; a kill -9 loses it, which is at most what was decided in the last moment. Changes of
+//! the registry are answered only when their record is written, and are in the journal in any case.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
+mod writer;
+
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,6 +25,11 @@ use crate::model::repo_path::RepoPath;
 
 /// The version of the record's schema; it changes when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
+
+/// How many records may wait to be written.
+pub const QUEUE: usize = 4096;
+/// How long somebody with a record waits for a place in the queue.
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Who asked, as far as it was known when it was decided.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,49 +179,44 @@ pub fn new_id() -> String {
     })
 }
 
-/// Where records go. Cheap to clone.
+/// Where records go. Cheap to clone. When the last clone is dropped, everything is written.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    sink: Option<Arc<Sink>>,
-}
-
-#[derive(Debug)]
-struct Sink {
-    path: PathBuf,
-    file: Mutex<File>,
+    writer: Option<Arc<writer::Writer>>,
 }
 
 impl Audit {
     /// Opens the audit file for appending; it is made with mode 0600 when it is missing.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// When the file cannot be opened, or there is no thread to be had.
     pub fn open(path: &Path) -> std::io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Ok(Self { sink: Some(Arc::new(Sink { path: path.to_owned(), file: Mutex::new(file) })) })
+        Ok(Self { writer: Some(Arc::new(writer::Writer::open(path)?)) })
     }
 
     /// Keeps no records: for commands that only read.
     #[must_use]
     pub fn off() -> Self {
-        Self { sink: None }
+        Self { writer: None }
     }
 
-    /// Writes one record under an id from [`new_id`].
+    /// Hands on one record under an id from [`new_id`], to be written soon.
     ///
     /// A record that cannot be written is logged as an error in full, so that it is not lost with the disk; the decision
     /// that it tells of stands.
     pub fn record(&self, id: &str, event: Event) {
-        let Some(sink) = &self.sink else { return };
+        let Some(writer) = &self.writer else { return };
         let record = Record { v: SCHEMA, time: Timestamp::now(), id: id.to_owned(), event };
-        let line = match serde_json::to_string(&record) {
-            Ok(line) => line,
-            Err(error) => return tracing::error!(%error, ?record, "an audit record cannot be written as JSON"),
-        };
-        let mut file = sink.file.lock().unwrap_or_else(PoisonError::into_inner);
-        // One write per line: lines of processes that append to one file do not mix.
-        if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
-            tracing::error!(%error, path = %sink.path.display(), record = %line, "an audit record cannot be written");
+        match serde_json::to_string(&record) {
+            Ok(line) => writer.put(line),
+            Err(error) => tracing::error!(%error, ?record, "an audit record cannot be written as JSON"),
+        }
+    }
+
+    /// Waits until everything that was handed on before is in the file, or in the log. Blocks while the disk does.
+    pub fn flush(&self) {
+        if let Some(writer) = &self.writer {
+            writer.flush();
         }
     }
 }
@@ -233,6 +239,7 @@ mod tests {
         let id = new_id();
         audit.record(&id, event.clone());
         audit.record(&new_id(), event.clone());
+        audit.flush();
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 2);
         let record: Record = serde_json::from_str(text.lines().next().unwrap()).unwrap();

@@ -25,6 +25,8 @@ mod host_keys;
 mod import;
 #[path = "cli/install.rs"]
 mod install;
+#[path = "cli/json.rs"]
+mod json;
 #[path = "cli/keys.rs"]
 mod keys;
 #[path = "cli/life.rs"]

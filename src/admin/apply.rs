@@ -6,10 +6,13 @@ use jiff::Timestamp;
 
 use super::fault::{Fault, Kind};
 use super::operator::Operator;
+use super::view::Page;
 use super::{Admin, Done, Faults, counted};
-use crate::audit::{Event, new_id};
+use crate::audit::Event;
+use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::name::{AccountName, GroupName};
+use crate::model::repo_path::RepoPath;
 use crate::registry::change::{Change, Conflict};
 
 /// How many faults are told.
@@ -21,23 +24,27 @@ impl Admin {
     ///
     /// # Errors
     /// Every fault that was found, or the rule that stands against a change, or the registry cannot write.
-    pub fn apply(&self, by: &Operator, changes: &[Change]) -> Result<Done, Faults> {
-        self.check_all(changes)?;
-        let committed = self.amend.commit(by.name(), changes)?;
+    pub fn apply(&self, by: &Operator, changes: Vec<Change>) -> Result<Done, Faults> {
+        self.check_all(&changes)?;
         let message = format!("applied {}", counted(changes.len(), "change"));
+        let removed: Vec<_> = changes.iter().filter_map(removes).collect();
+        let committed = self.amend.commit_all(by.name(), changes)?;
+        removed.iter().for_each(|key| self.usage.forget(key));
         if committed.changed {
             let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
-            self.audit.record(&new_id(), Event::Changed { by, seq, what });
+            self.recorded(Event::Changed { by, seq, what });
         }
-        Ok(Done { message, changed: committed.changed, warnings: Vec::new() })
+        Ok(Done::new(message, committed.changed))
     }
 
-    /// The names of all public repositories.
+    /// The names of the public repositories, after a name for the next page.
     ///
     /// # Errors
     /// The registry cannot say.
-    pub fn public_list(&self, _by: &Operator) -> Result<Vec<String>, Faults> {
-        Ok(self.lookup.publics(None)?.into_iter().map(|record| record.repo.to_string()).collect())
+    pub fn public_list(&self, _by: &Operator, after: Option<&RepoPath>) -> Result<Page<String>, Faults> {
+        let publics = self.lookup.publics(None)?.into_iter();
+        let rest = publics.map(|record| record.repo).filter(|repo| after.is_none_or(|after| repo > after));
+        Ok(Page::fill(rest.map(|repo| repo.to_string()), false, |name| name))
     }
 
     fn check_all(&self, changes: &[Change]) -> Result<(), Faults> {
@@ -83,4 +90,9 @@ impl Admin {
         }
         Faults::check(faults)
     }
+}
+
+/// The key that a change takes away.
+fn removes(change: &Change) -> Option<Fingerprint> {
+    if let Change::KeyRemove { key } = change { Some(*key) } else { None }
 }

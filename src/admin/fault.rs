@@ -107,6 +107,10 @@ impl From<Conflict> for Fault {
             Conflict::Replaced { by, .. } => {
                 (Kind::Conflict, format!("rotate the key that took its place: pullgate key rotate {by} …"))
             }
+            Conflict::NotReplaced(name) => (
+                Kind::Conflict,
+                format!("replace it with `pullgate key rotate {name}`, or end it with `pullgate key expire`"),
+            ),
             Conflict::NoGroup(account, group) => (
                 Kind::NotFound,
                 format!("make it with `pullgate group add {account}/@{group} REPO`; `pullgate group list` lists all"),

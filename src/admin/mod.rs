@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Event, new_id};
 use crate::model::key_name::KeyRef;
-use crate::registry::change::{Change, CommitError, Told, Unavailable};
+use crate::registry::change::{Change, CommitError, Told};
 use crate::registry::record::{KeyRecord, Tombstone};
 use crate::registry::{Amend, Lookup};
 use crate::usage::Usage;
@@ -36,7 +36,7 @@ use repo::RepoSource;
 const PAGE: usize = 256;
 
 /// What a change did.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// What was done, in one line.
     pub message: String,
@@ -45,6 +45,9 @@ pub struct Done {
     /// What the operator should know beside it, a line each.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What may be meant so, a line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// One fault or more. Nothing was changed.
@@ -52,6 +55,16 @@ pub struct Done {
 pub struct Faults(Vec<Fault>);
 
 impl Done {
+    fn new(message: String, changed: bool) -> Self {
+        Self { message, changed, warnings: Vec::new(), notes: Vec::new() }
+    }
+
+    /// The same with what may be meant so.
+    fn note(mut self, notes: Vec<String>) -> Self {
+        self.notes.extend(notes);
+        self
+    }
+
     /// The same with what to know beside it.
     fn warn(mut self, warnings: impl IntoIterator<Item = String>) -> Self {
         self.warnings.extend(warnings);
@@ -151,9 +164,25 @@ impl Admin {
         let message = words(met.as_deref());
         if committed.changed {
             let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
-            self.audit.record(&new_id(), Event::Changed { by, seq, what });
+            self.recorded(Event::Changed { by, seq, what });
         }
-        Ok(Done { message, changed: committed.changed, warnings: Vec::new() })
+        Ok(Done::new(message, committed.changed))
+    }
+
+    /// Leaves a record, and waits until it is written: an operator's answer does not come before it.
+    fn recorded(&self, event: Event) {
+        self.audit.record(&new_id(), event);
+        self.audit.flush();
+    }
+
+    /// Writes down what is kept in memory for a while. The daemon does so now and then; a command that works without one, at
+    /// its end.
+    ///
+    /// # Errors
+    /// The file of uses cannot be written.
+    pub fn write_down(&self) -> std::io::Result<()> {
+        self.audit.flush();
+        self.usage.write()
     }
 
     fn required(&self, key: &KeyRef) -> Result<KeyRecord, Fault> {
@@ -172,19 +201,6 @@ impl Admin {
             }
             KeyRef::Fingerprint(_) => Fault::new(Kind::NotFound, fact).hint("`pullgate key list` lists all keys"),
         })
-    }
-
-    /// Every key of the registry, one after the other.
-    fn each_key(&self, mut visit: impl FnMut(&KeyRecord)) -> Result<(), Unavailable> {
-        let mut after = None;
-        loop {
-            let page = self.lookup.keys(None, after.as_ref(), PAGE)?;
-            page.iter().for_each(&mut visit);
-            match page.last() {
-                Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
-                _ => return Ok(()),
-            }
-        }
     }
 }
 

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::fault::{Fault, Kind};
 use super::operator::Operator;
 use super::view::{KeyState, KeyView, Page};
-use super::{Admin, Done, Faults, PAGE, counted};
+use super::{Admin, Done, Faults, counted};
 use crate::model::grant::Grant;
 use crate::model::name::AccountName;
 use crate::model::repo_path::RepoPath;
 use crate::registry::change::{Change, Conflict};
-use crate::registry::record::{Holder, KeyRecord};
+use crate::registry::record::KeyRecord;
 
 /// How many keys are named where one repository is shown.
 const SHOWN: usize = 500;
@@ -149,15 +149,8 @@ impl Admin {
             }
         }
         if let Ok(account) = AccountName::parse(repo.account_str()) {
-            let mut after = None;
-            loop {
-                let page = self.lookup.keys(Some(&account), after.as_ref(), PAGE)?;
-                let people = page.iter().filter(|record| record.holder == Holder::AccountKey);
-                access.extend(people.map(|record| view(record, format!("account {account}"))));
-                match page.last() {
-                    Some(last) if page.len() == PAGE => after = Some(last.name.clone()),
-                    _ => break,
-                }
+            for key in self.lookup.people(&account)? {
+                access.extend(self.lookup.key(&key)?.map(|record| view(&record, format!("account {account}"))));
             }
         }
         access.sort_by(|a, b| a.key.cmp(&b.key));

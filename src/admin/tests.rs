@@ -16,6 +16,7 @@ use crate::model::public_key::PublicKey;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::Note;
 use crate::registry;
+use crate::registry::record::Holder;
 
 struct House {
     dir: TempDir,
@@ -36,6 +37,7 @@ impl House {
     }
 
     fn records(&self) -> Vec<Event> {
+        self.admin.audit.flush();
         let text = std::fs::read_to_string(self.dir.path().join("audit.jsonl")).unwrap();
         text.lines().map(|line| serde_json::from_str::<Record>(line).unwrap().event).collect()
     }
@@ -199,9 +201,9 @@ fn a_removed_key_is_free_at_once_and_a_renamed_one_keeps_everything() {
     let key = KeyRef::parse("acme/cd").unwrap();
     assert_eq!(house.admin.key_show(&house.by, &key).unwrap().grants, ["acme/app"]);
     assert!(!house.admin.key_rename(&house.by, &key, &Label::parse("cd").unwrap()).unwrap().changed);
-    house.admin.key_remove(&house.by, &key).unwrap();
+    house.admin.key_remove(&house.by, &key, Holder::DeployKey).unwrap();
     house.add("beta/ci", 1, &[]).unwrap();
-    assert_eq!(told(house.admin.key_remove(&house.by, &key)).0, Kind::NotFound);
+    assert_eq!(told(house.admin.key_remove(&house.by, &key, Holder::DeployKey)).0, Kind::NotFound);
 }
 
 #[test]
@@ -289,12 +291,35 @@ fn a_rotation_carries_the_expiry_rule_on_and_is_done_once() {
 }
 
 #[test]
+fn the_uses_of_a_removed_key_are_forgotten() {
+    let house = House::new();
+    let print = |seed| new("acme/x", seed, &[]).key.fingerprint();
+    let used = crate::usage::Use {
+        at: jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1),
+        address: None,
+        repository: RepoPath::parse("acme/app").unwrap(),
+        client: None,
+    };
+    let known = |seed| house.admin.usage.of(&print(seed), jiff::Timestamp::UNIX_EPOCH).is_some();
+    for seed in 1..=3 {
+        house.add(&format!("acme/k{seed}"), seed, &[]).unwrap();
+        house.admin.usage.note(print(seed), "acme/*", &used);
+    }
+    house.admin.key_remove(&house.by, &KeyRef::parse("acme/k1").unwrap(), Holder::DeployKey).unwrap();
+    assert!(!known(1) && known(2));
+    house.admin.apply(&house.by, vec![Change::KeyRemove { key: print(2) }]).unwrap();
+    assert!(!known(2) && known(3));
+    house.admin.account_remove(&house.by, &account("acme"), true).unwrap();
+    assert!(!known(3));
+}
+
+#[test]
 fn a_removed_key_is_remembered() {
     let house = House::new();
     house.add("acme/ci", 1, &[]).unwrap();
     let key = KeyRef::parse("acme/ci").unwrap();
     let print = new("acme/ci", 1, &[]).key.fingerprint();
-    house.admin.key_remove(&house.by, &key).unwrap();
+    house.admin.key_remove(&house.by, &key, Holder::DeployKey).unwrap();
     for faults in [house.admin.key_show(&house.by, &key), house.admin.whereis(&house.by, &print)] {
         let fact = faults.unwrap_err().list()[0].fact.clone();
         assert!(fact.contains("it was acme/ci (SHA256:") && fact.contains("removed 20"), "{fact}");

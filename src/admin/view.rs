@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::Faults;
 use crate::model::expiry::Expiry;
+use crate::registry::change::Unavailable;
 use crate::registry::record::{AccountRecord, Holder, KeyRecord, Rotation, Suspension};
 use crate::usage::{KeyUse, Use};
 
@@ -167,6 +169,17 @@ const PAGE_ITEMS: usize = 500;
 const PAGE_BYTES: usize = 512 * 1024;
 
 impl<T: Serialize> Page<T> {
+    /// As many as fit of items that are made one by one.
+    pub(super) fn fill_checked(
+        items: impl Iterator<Item = Result<T, Unavailable>>,
+        name: impl Fn(&T) -> &str,
+    ) -> Result<Self, Faults> {
+        let mut failed = None;
+        let good = items.map_while(|item| item.map_err(|error| failed = Some(error)).ok());
+        let page = Self::fill(good, false, name);
+        failed.map_or(Ok(page), |error| Err(error.into()))
+    }
+
     /// As many of `items` as fit. `more` says whether there are others behind them.
     pub(super) fn fill(items: impl Iterator<Item = T>, more: bool, name: impl Fn(&T) -> &str) -> Self {
         let mut page = Self { items: Vec::new(), next: None };

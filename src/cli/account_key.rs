@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::io::Stop;
+use super::io::{Json, Stop};
 use super::{Context, key, public_key};
 use crate::front::control::protocol::{KeyAdd, Request};
 use crate::registry::record::Holder;
@@ -37,28 +37,32 @@ pub(super) enum Verb {
         /// A remark
         #[arg(long)]
         note: Option<String>,
+        #[command(flatten)]
+        json: Json,
     },
     List(key::List),
     /// Remove a person's key; it is free at once
     Remove {
         /// account/label, or a fingerprint
         key: String,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
 impl Verb {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         match self {
-            Self::Add { account, label, key, expires, sources, note } => {
+            Self::Add { account, label, key, expires, sources, note, json } => {
                 let key = public_key::read(&key, context.io)?;
                 let add = KeyAdd { account, label, key, grants: Vec::new(), expires, sources, note };
                 let done = context.session()?.change(Request::AccountKeyAdd(add))?;
-                context.io.done(&done)
+                context.io.done(&done, json)
             }
             Self::List(args) => args.list(Holder::AccountKey, context),
-            Self::Remove { key } => {
-                let done = context.session()?.change(Request::KeyRemove { key })?;
-                context.io.done(&done)
+            Self::Remove { key, json } => {
+                let done = context.session()?.change(Request::AccountKeyRemove { key })?;
+                context.io.done(&done, json)
             }
         }
     }

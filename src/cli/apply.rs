@@ -1,21 +1,23 @@
 //! `pullgate apply`
 
 use std::path::PathBuf;
+use std::time::Duration;
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::declared::{Declared, current};
-use super::io::{Stop, wrote};
-use super::plan::{Action, Line, plan};
+use super::io::Stop;
+use super::plan::{Action, Line, Plan, plan};
 use super::{Context, Session};
 use crate::admin::fault::{Fault, Kind};
-use crate::front::control::protocol::Request;
 use crate::model::text::printable;
-use crate::registry::MAX_COMMIT;
 use crate::registry::change::Change;
 
-/// How large a part is, in bytes of JSON.
-const PART: usize = 8 * 1024 * 1024;
+/// From how many changes on a bar is shown.
+const MANY: usize = 1000;
+/// How many names of what goes are shown before the question.
+const NAMED: usize = 20;
 
 /// Make the registry what a file says: accounts, groups, keys and grants
 ///
@@ -28,13 +30,13 @@ pub(super) struct Args {
     /// Only show the difference
     #[arg(long)]
     dry_run: bool,
-    /// Take away what is not in the file
+    /// Take away what is not in the file; asks first
     #[arg(long)]
     prune: bool,
-    /// Commit a difference that is too large for one transaction in parts; when it stops, run it again
+    /// Take it away without asking
     #[arg(long)]
-    in_parts: bool,
-    /// Write JSON
+    yes: bool,
+    /// Write JSON: {"changes": […], "applied": …}
     #[arg(long)]
     json: bool,
 }
@@ -66,18 +68,22 @@ impl Skipped {
 pub(super) struct Apply {
     pub(super) prune: bool,
     pub(super) dry_run: bool,
-    pub(super) in_parts: bool,
+    pub(super) yes: bool,
     pub(super) json: bool,
+    /// What is not in the declaration, to be told with the difference.
     pub(super) skipped: Vec<Skipped>,
 }
 
 impl Args {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let bar = bar(context, "reading the file");
         let want = self.read()?;
         let session = context.session()?;
+        bar.set_message("asking for what is there");
         let have = current(&session)?;
-        let Self { prune, dry_run, in_parts, json, .. } = self;
-        Apply { prune, dry_run, in_parts, json, skipped: Vec::new() }.run(&have, &want, &session, context)
+        bar.finish_and_clear();
+        let Self { dry_run, prune, yes, json, .. } = self;
+        Apply { prune, dry_run, yes, json, skipped: Vec::new() }.run(have, want, &session, context)
     }
 
     fn read(&self) -> Result<Declared, Stop> {
@@ -87,8 +93,10 @@ impl Args {
             Fault::new(kind, format!("{file} cannot be read: {error}"))
         };
         let text = std::fs::read_to_string(&self.file).map_err(unreadable)?;
-        Declared::parse(&text).map_err(|why| {
-            Fault::new(Kind::Invalid, format!("{file}, {why}"))
+        toml::from_str(&text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+            let line = before.matches('\n').count() + 1;
+            Fault::new(Kind::Invalid, format!("{file}, line {line}: {}", error.message()))
                 .hint("`pullgate export` shows what such a file looks like")
                 .into()
         })
@@ -96,74 +104,104 @@ impl Args {
 }
 
 impl Apply {
-    /// Shows the difference, and closes it.
+    /// Shows the difference, asks if something goes, and closes it.
     pub(super) fn run(
         &self,
-        have: &Declared,
-        want: &Declared,
+        have: Declared,
+        want: Declared,
         session: &Session,
         context: &mut Context<'_, '_>,
     ) -> Result<(), Stop> {
         let policy = context.load()?.keys;
-        let plan = plan(have, want, self.prune, &policy)?;
+        let Plan { lines, changes, .. } = plan(&have, &want, self.prune, &policy)?;
+        // With a million keys each of them counts.
+        drop((have, want));
         if !self.json {
-            show(&plan.lines, context)?;
+            show(&lines, context)?;
             for Skipped { place, why } in &self.skipped {
                 context.io.tell(format_args!("left out: {place}: {why}"))?;
             }
         }
-        let applied = !self.dry_run && !plan.changes.is_empty();
+        let applied = !self.dry_run && !changes.is_empty();
         if applied {
-            self.commit(plan.changes, session, context)?;
+            self.agreed(&lines, context)?;
+            commit(changes, session, context)?;
         }
         match self.json {
-            true => context.io.json(&Outcome { changes: &plan.lines, skipped: &self.skipped, applied }),
+            true => context.io.json(&Outcome { changes: &lines, skipped: &self.skipped, applied }),
             false if applied => context.io.say("Applied."),
             false => Ok(()),
         }
     }
 
-    fn commit(&self, changes: Vec<Change>, session: &Session, context: &mut Context<'_, '_>) -> Result<(), Stop> {
-        let sized = changes
-            .into_iter()
-            .map(|change| (serde_json::to_vec(&change).map_or(MAX_COMMIT, |json| json.len() + 1), change));
-        let sized: Vec<(usize, Change)> = sized.collect();
-        let size: usize = sized.iter().map(|(size, _)| size + 1).sum();
-        if size < MAX_COMMIT {
-            session.change(Request::Apply { changes: sized.into_iter().map(|(_, change)| change).collect() })?;
+    /// Asks before anything is taken away.
+    fn agreed(&self, lines: &[Line], context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        let going: Vec<String> = lines.iter().filter_map(going).collect();
+        if going.is_empty() || self.yes {
             return Ok(());
         }
-        if !self.in_parts {
-            let fact =
-                format!("the difference is {size} bytes, and at most {MAX_COMMIT} can be done in one transaction");
-            return Err(Fault::new(Kind::Invalid, fact)
-                .hint("say --in-parts: each part is done as a whole, and when it stops, the same command goes on")
-                .into());
+        let first = going.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = match going.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let fact = format!("this takes away: {first}{more}");
+        if !context.io.interactive {
+            return Err(Fault::new(Kind::Conflict, fact).hint("it is in force at once: say --yes to do it").into());
         }
-        let all = sized.len();
-        let (mut part, mut bytes, mut done) = (Vec::new(), 0, 0);
-        for (size, change) in sized {
-            if bytes + size > PART && !part.is_empty() {
-                done += part.len();
-                session.change(Request::Apply { changes: std::mem::take(&mut part) })?;
-                progress(done, all, context)?;
-                bytes = 0;
-            }
-            bytes += size;
-            part.push(change);
+        context.io.tell(fact)?;
+        if context.io.confirm("It is in force at once. Apply all of it?")? {
+            return Ok(());
         }
-        session.change(Request::Apply { changes: part })?;
-        progress(all, all, context)?;
-        wrote(writeln!(context.io.err))
+        context.io.tell("nothing was changed")?;
+        Err(Stop::Said(Kind::Conflict))
     }
 }
 
-/// A bar that fills up.
-fn progress(done: usize, all: usize, context: &mut Context<'_, '_>) -> Result<(), Stop> {
-    const WIDTH: usize = 40;
-    let filled = done.saturating_mul(WIDTH) / all.max(1);
-    let bar = format!("[{}{}] {done} of {all} changes", "#".repeat(filled), ".".repeat(WIDTH - filled));
-    wrote(write!(context.io.err, "\r{bar}").and_then(|()| context.io.err.flush()))
+/// What a line of the difference takes away.
+fn going(line: &Line) -> Option<String> {
+    let less: Vec<&str> = line.details.iter().filter_map(|detail| detail.strip_prefix("- ")).collect();
+    match (line.action, less.is_empty()) {
+        (Action::Remove, _) => Some(format!("{} {}", line.kind, line.name)),
+        (Action::Add | Action::Change, true) => None,
+        (Action::Add | Action::Change, false) => Some(format!("{} of {} {}", less.join(", "), line.kind, line.name)),
+    }
+}
+
+fn commit(changes: Vec<Change>, session: &Session, context: &Context<'_, '_>) -> Result<(), Stop> {
+    let all = changes.len();
+    if all < MANY {
+        session.apply(changes, |_| {})?;
+        return Ok(());
+    }
+    let bar = bar(context, "");
+    bar.set_length(u64::try_from(all).unwrap_or(u64::MAX));
+    if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {bar:30} {pos} of {len} changes {msg}") {
+        bar.set_style(style);
+    }
+    bar.set_message("handed over");
+    let done = session.apply(changes, |sent| {
+        bar.set_position(u64::try_from(sent).unwrap_or(u64::MAX));
+        if sent == all {
+            bar.set_message("done");
+        }
+    });
+    bar.finish_and_clear();
+    done?;
+    Ok(())
+}
+
+/// A spinner with a message, where there is a person to see it.
+fn bar(context: &Context<'_, '_>, message: &'static str) -> ProgressBar {
+    if !context.io.interactive {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} [{elapsed}] {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
 }
 
 fn show(lines: &[Line], context: &mut Context<'_, '_>) -> Result<(), Stop> {

@@ -157,8 +157,13 @@ pub(super) fn current(session: &Session) -> Result<Declared, Stop> {
     for key in keys {
         declared.keys.push(declared_key(key)?);
     }
-    let answer = session.call(Request::PublicList {})?;
-    let Answer::Public(public) = answer else { return Err(unexpected(&answer).into()) };
+    let public = session.all(
+        |after| Request::PublicList { after },
+        |answer| {
+            let Answer::Public(page) = answer else { return Err(unexpected(&answer)) };
+            Ok(page)
+        },
+    )?;
     for repo in public {
         declared.public.push(read(RepoPath::parse(&repo))?);
     }

@@ -6,6 +6,9 @@ use super::io::{Stop, wrote};
 use crate::admin::fault::{Fault, Kind};
 
 /// Write the registry as a file that `apply` reads
+///
+/// It says what the registry is, not how it came to be: of a rotation there are both keys, and the end of the old one as its
+/// expiry. Which key replaced which is history, which no file can declare; it stays in the registry and in its backup.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Write JSON instead of TOML

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::Context;
-use super::io::Stop;
+use super::io::{Json, Stop};
 use super::session::unexpected;
 use super::table::{grants, table};
 use crate::front::control::protocol::{Answer, Request};
@@ -33,6 +33,8 @@ pub(super) enum Verb {
         /// Repositories of the account
         #[arg(value_name = "REPO")]
         repos: Vec<String>,
+        #[command(flatten)]
+        json: Json,
     },
     /// Take repositories out of a group; or remove it, when none is named
     Remove {
@@ -44,6 +46,8 @@ pub(super) enum Verb {
         /// Take the grants of keys away without asking
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
@@ -51,19 +55,19 @@ impl Verb {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         match self {
             Self::List { account, json } => list(account, json, context),
-            Self::Add { group, repos } => {
+            Self::Add { group, repos, json } => {
                 let done = context.session()?.change(Request::GroupAdd { group, repos })?;
-                context.io.done(&done)
+                context.io.done(&done, json)
             }
-            Self::Remove { group, repos, yes } if repos.is_empty() => {
-                context.agreed(yes, "Remove the group?", |with_grants| Request::GroupRemove {
+            Self::Remove { group, repos, yes, json } if repos.is_empty() => {
+                context.agreed((yes, json), "Remove the group?", |with_grants| Request::GroupRemove {
                     group: group.clone(),
                     with_grants,
                 })
             }
-            Self::Remove { group, repos, yes: _ } => {
+            Self::Remove { group, repos, yes: _, json } => {
                 let done = context.session()?.change(Request::GroupDrop { group, repos })?;
-                context.io.done(&done)
+                context.io.done(&done, json)
             }
         }
     }

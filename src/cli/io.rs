@@ -26,6 +26,14 @@ impl fmt::Debug for Io<'_> {
     }
 }
 
+/// How a verb that changes something says what it did.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(super) struct Json {
+    /// Write JSON: {"message": …, "changed": …, "warnings": […], "notes": […]}
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// Why a verb ends early.
 #[derive(Debug)]
 pub enum Stop {
@@ -63,15 +71,19 @@ impl Io<'_> {
         wrote(writeln!(self.err, "{line}"))
     }
 
-    /// What a change did, and what to know beside it.
-    pub(super) fn done(&mut self, done: &Done) -> Result<(), Stop> {
+    /// What a change did, and what to know beside it: a line for people, or one object for scripts.
+    pub(super) fn done(&mut self, done: &Done, json: Json) -> Result<(), Stop> {
+        if json.json {
+            return self.json(done);
+        }
         self.warn(done)?;
         self.say(&done.message)
     }
 
     /// What to know beside a change.
     pub(super) fn warn(&mut self, done: &Done) -> Result<(), Stop> {
-        done.warnings.iter().try_for_each(|warning| self.tell(format_args!("warning: {warning}")))
+        done.warnings.iter().try_for_each(|warning| self.tell(format_args!("warning: {warning}")))?;
+        done.notes.iter().try_for_each(|note| self.tell(format_args!("note: {note}")))
     }
 
     /// A result for scripts.

@@ -41,6 +41,7 @@ use crate::daemon::config::{Config, ENVIRONMENT, locate};
 use crate::front::control::client::CallError;
 use crate::front::control::protocol::Request;
 pub use declared::rewritten;
+use io::Json;
 pub use io::{Io, Stop};
 pub use session::Session;
 
@@ -145,7 +146,12 @@ impl Context<'_, '_> {
     ///
     /// # Errors
     /// It was not agreed to, or not done.
-    pub(self) fn agreed(&mut self, yes: bool, question: &str, request: impl Fn(bool) -> Request) -> Result<(), Stop> {
+    pub(self) fn agreed(
+        &mut self,
+        (yes, json): (bool, Json),
+        question: &str,
+        request: impl Fn(bool) -> Request,
+    ) -> Result<(), Stop> {
         let session = self.session()?;
         let done = match session.change(request(yes)) {
             Err(CallError::Refused(faults)) if faults.kind() == Kind::Conflict && self.io.interactive && !yes => {
@@ -160,7 +166,7 @@ impl Context<'_, '_> {
             }
             other => other?,
         };
-        self.io.done(&done)
+        self.io.done(&done, json)
     }
 }
 

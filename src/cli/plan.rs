@@ -12,6 +12,7 @@ use crate::admin::policy::Policy;
 use crate::model::expiry::Expiry;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
+use crate::model::name::Label;
 use crate::model::text::Note;
 use crate::registry::change::Change;
 
@@ -146,11 +147,40 @@ impl Plan {
                 self.put(Action::Remove, "key", &key.name, Vec::new(), [Change::KeyRemove { key: print }]);
             }
         }
+        self.renames(&old, want);
         for key in &want.keys {
             match old.get(&key.key.fingerprint()) {
                 Some(had) => self.key(had, key, prune),
                 None => self.new_key(key, policy),
             }
+        }
+    }
+
+    /// Labels change before anything needs them. A label that a key gives up and another one gets is free in between: keys
+    /// that swap their labels go by way of labels that nobody has.
+    fn renames(&mut self, old: &HashMap<Fingerprint, &DeclaredKey>, want: &Declared) {
+        let moves: Vec<(&DeclaredKey, &DeclaredKey)> = want
+            .keys
+            .iter()
+            .filter_map(|key| old.get(&key.key.fingerprint()).map(|had| (*had, key)))
+            .filter(|(had, key)| had.name.account == key.name.account && had.name.label != key.name.label)
+            .collect();
+        if moves.is_empty() {
+            return;
+        }
+        let wanted: BTreeSet<&KeyName> = want.keys.iter().map(|key| &key.name).collect();
+        let mut taken: BTreeSet<KeyName> = old.values().map(|key| key.name.clone()).collect();
+        taken.extend(wanted.iter().map(|name| (*name).clone()));
+        for (number, (had, _)) in moves.iter().enumerate().filter(|(_, (had, _))| wanted.contains(&had.name)) {
+            let free = (number..).filter_map(|number| Label::parse(&format!("renamed-{number}")).ok());
+            let mut free = free.map(|label| KeyName { account: had.name.account.clone(), label });
+            if let Some(name) = free.find(|name| !taken.contains(name)) {
+                self.changes.push(Change::KeyRename { key: had.key.fingerprint(), label: name.label.clone() });
+                taken.insert(name);
+            }
+        }
+        for (had, key) in moves {
+            self.changes.push(Change::KeyRename { key: had.key.fingerprint(), label: key.name.label.clone() });
         }
     }
 
@@ -180,8 +210,8 @@ impl Plan {
         let key = want.key.fingerprint();
         let (mut details, mut changes) = (Vec::new(), Vec::new());
         if had.name.label != want.name.label {
+            // Done already: see `renames`.
             details.push(format!("label: {} -> {}", had.name.label, want.name.label));
-            changes.push(Change::KeyRename { key, label: want.name.label.clone() });
         }
         if let Some(note) = want.note.as_ref().filter(|note| had.note.as_ref() != Some(note)) {
             details.push(format!("note: {note}"));
@@ -218,7 +248,7 @@ impl Plan {
             }
             (true | false, None) | (true, Some(true)) | (false, Some(false)) => {}
         }
-        if !changes.is_empty() {
+        if !details.is_empty() {
             self.put(Action::Change, "key", &want.name, details, changes);
         }
     }

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::Context;
-use super::io::Stop;
+use super::io::{Json, Stop};
 use super::session::unexpected;
 use super::table::table;
 use crate::admin::repo::RepoView;
@@ -33,11 +33,15 @@ pub(super) enum Verb {
     Publish {
         /// account/name
         repo: String,
+        #[command(flatten)]
+        json: Json,
     },
     /// Leave a repository to those who hold a grant
     Unpublish {
         /// account/name
         repo: String,
+        #[command(flatten)]
+        json: Json,
     },
     /// Take a repository out of the registry: grants of it, groups; its files stay
     Remove {
@@ -46,6 +50,8 @@ pub(super) enum Verb {
         /// Take the grants away without asking
         #[arg(long)]
         yes: bool,
+        #[command(flatten)]
+        json: Json,
     },
 }
 
@@ -58,16 +64,16 @@ impl Verb {
                 let Answer::Repo(repo) = answer else { return Err(unexpected(&answer).into()) };
                 if json { context.io.json(&repo) } else { show(&repo, context) }
             }
-            Self::Publish { repo } => {
+            Self::Publish { repo, json } => {
                 let done = context.session()?.change(Request::RepoPublish { repo })?;
-                context.io.done(&done)
+                context.io.done(&done, json)
             }
-            Self::Unpublish { repo } => {
+            Self::Unpublish { repo, json } => {
                 let done = context.session()?.change(Request::RepoUnpublish { repo })?;
-                context.io.done(&done)
+                context.io.done(&done, json)
             }
-            Self::Remove { repo, yes } => {
-                context.agreed(yes, "The keys lose it at once. Remove it from the registry?", |with_grants| {
+            Self::Remove { repo, yes, json } => {
+                context.agreed((yes, json), "The keys lose it at once. Remove it from the registry?", |with_grants| {
                     Request::RepoRemove { repo: repo.clone(), with_grants }
                 })
             }

@@ -17,6 +17,7 @@ use crate::daemon::log;
 use crate::front::control::client::{CallError, Client};
 use crate::front::control::protocol::{Answer, Request};
 use crate::front::control::service;
+use crate::registry::change::Change;
 use crate::registry::{self, OpenError};
 use crate::usage::Usage;
 
@@ -72,8 +73,32 @@ impl Session {
                 Ok(None) => Err(CallError::Refused(gone().into())),
                 Err(fault) => Err(CallError::Refused(fault.into())),
             },
-            Self::Local(admin, by) => service::handle(admin, by, request).map_err(CallError::Refused),
+            Self::Local(admin, by) => {
+                let answer = service::handle(admin, by, request);
+                // There is no daemon that would do so later.
+                if let Err(error) = admin.write_down() {
+                    tracing::warn!(%error, "when keys were used cannot be written");
+                }
+                answer.map_err(CallError::Refused)
+            }
         }
+    }
+
+    /// Has changes committed together, however many. Says how many were sent.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub fn apply(&self, changes: Vec<Change>, sent: impl FnMut(usize)) -> Result<Done, CallError> {
+        let answer = match self {
+            Self::Socket(socket) => match Client::connect(socket) {
+                Ok(Some(mut client)) => client.apply(changes, sent)?,
+                Ok(None) => return Err(CallError::Refused(gone().into())),
+                Err(fault) => return Err(CallError::Refused(fault.into())),
+            },
+            Self::Local(..) => self.call(Request::Apply { changes, more: false })?,
+        };
+        let Answer::Done(done) = answer else { return Err(CallError::Refused(unexpected(&answer).into())) };
+        Ok(done)
     }
 
     /// Asks for a change.

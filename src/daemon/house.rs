@@ -103,6 +103,7 @@ pub struct House {
     pub(super) control: control::Settings,
     pub(super) drain: Duration,
     pub(super) usage: Usage,
+    pub(super) audit: Audit,
 }
 
 impl House {
@@ -137,9 +138,9 @@ impl House {
         let address = config.ssh.public_address.to_string();
         let door = Door::new(gate, git, keys, config.limits.ssh, address);
         let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
-        let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage.clone(), config);
+        let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup, usage.clone(), config);
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage })
+        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage, audit })
     }
 }
 

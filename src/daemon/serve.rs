@@ -102,6 +102,10 @@ impl Open {
         if tokio::time::timeout(LAST_RECORDS, house.door.answered()).await.is_err() {
             tracing::warn!("stopping: an answer did not end in time");
         }
+        let audit = house.audit.clone();
+        if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
+            tracing::warn!("stopping: the last audit records may not be written");
+        }
         tracing::info!("stopped");
     }
 }

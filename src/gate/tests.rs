@@ -67,6 +67,7 @@ fn ask(house: &House, who: &Principal, repo: &str) -> Result<Fetch, Refusal> {
 }
 
 fn audit(house: &House) -> String {
+    house.gate.audit.flush();
     std::fs::read_to_string(house.dir.path().join("audit.jsonl")).unwrap()
 }
 

@@ -41,6 +41,16 @@ pub enum KeyError {
     /// More than one line with a key.
     #[error("there are several keys in it: register them one by one, each under its own label")]
     Several,
+    /// One key, broken over lines or with other text around it.
+    #[error(
+        "the key is broken over several lines, or has other text around it: give the key alone, type and all in one line"
+    )]
+    Wrapped,
+    /// No line of it looks like a key.
+    #[error(
+        "this is no public key: one is a line such as `ssh-ed25519 AAAAC3… comment`, usually in a file that ends in .pub"
+    )]
+    NoKey,
     /// authorized_keys options in front.
     #[error(
         "it starts with authorized_keys options: give the key alone, and use --from and --expires for what they limit"
@@ -108,17 +118,23 @@ impl PublicKey {
         recognise_other_formats(text)?;
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let line = lines.next().ok_or(KeyError::Empty)?;
-        if lines.next().is_some() {
-            return Err(KeyError::Several);
+        let keys = |line: &str| line.split_ascii_whitespace().any(is_key_type);
+        let (mut all, mut found) = (1, usize::from(keys(line)));
+        for other in lines {
+            all += 1;
+            found += usize::from(keys(other));
+        }
+        match (found, all) {
+            (0, _) => return Err(KeyError::NoKey),
+            (1, 1) => {}
+            (1, _) => return Err(KeyError::Wrapped),
+            _ => return Err(KeyError::Several),
         }
         let mut words = line.split_ascii_whitespace();
         let name = words.next().ok_or(KeyError::Empty)?;
         if !is_key_type(name) {
             // Options may hold quoted blanks, so look for a type in any later place.
-            return Err(match line.split_ascii_whitespace().skip(1).any(is_key_type) {
-                true => KeyError::Options,
-                false => KeyError::Damaged,
-            });
+            return Err(KeyError::Options);
         }
         let blob = STANDARD.decode(words.next().ok_or(KeyError::Damaged)?).map_err(|_| KeyError::Damaged)?;
         Self::from_blob(name, blob)

@@ -131,6 +131,13 @@ pub enum Change {
         /// From when on the old key is refused.
         until: Timestamp,
     },
+    /// The overlap of a key that was replaced ends at another time. Since version 3 of the journal.
+    KeyOverlap {
+        /// The key that was replaced.
+        key: Fingerprint,
+        /// From when on it is refused.
+        until: Timestamp,
+    },
     /// A group gets more members; it is made when it is not there.
     GroupAdd {
         /// The account.
@@ -187,6 +194,7 @@ impl Change {
             | Self::KeySuspend { key, .. }
             | Self::KeyResume { key }
             | Self::KeySources { key, .. }
+            | Self::KeyOverlap { key, .. }
             | Self::KeyRotate { old: key, .. } => Some(key),
             Self::AccountAdd { .. }
             | Self::AccountRemove { .. }
@@ -265,6 +273,9 @@ pub enum Conflict {
         /// The key that took its place.
         by: KeyName,
     },
+    /// It has no overlap whose end could be moved.
+    #[error("{0} was not replaced by another key")]
+    NotReplaced(KeyName),
     /// No such group.
     #[error("there is no group {0}/@{1}")]
     NoGroup(AccountName, GroupName),

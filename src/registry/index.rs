@@ -4,7 +4,9 @@
 //! fail by an error, a panic or a hang, so every call goes through [`guarded`], and opening has a time limit.
 
 mod facts;
+mod tally;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,8 +16,8 @@ use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use sled::Transactional as _;
 use sled::transaction::{ConflictableTransactionError, TransactionError, TransactionalTree};
+use sled::{Error as TreeError, IVec, Transactional as _, Tree};
 
 use super::change::Unavailable;
 use super::journal::entry::Hash;
@@ -28,9 +30,10 @@ use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, GroupName, Label};
 use crate::model::repo_path::RepoPath;
+use tally::{Rows, Stored, Sums, Tallies};
 
 /// Of the index's layout; another one is built again.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 /// How much of the index sled keeps in memory, in bytes.
 const CACHE: u64 = 384 * 1024 * 1024;
 /// How long opening may take before the index counts as broken.
@@ -39,8 +42,8 @@ const OPEN_LIMIT: Duration = Duration::from_secs(60);
 pub(super) const LOCKED_FILE: &str = "db";
 /// Longer values would go to files of their own, which sled never syncs (its limit is 128 KiB).
 const MAX_VALUE: usize = 120 * 1024;
-/// How many rows change in one transaction.
-const PIECE: usize = 4096;
+/// How much changes in one transaction at most, in keys and names: it holds everything in memory several times.
+const TOGETHER: usize = 4096;
 const APPLIED: &[u8] = b"applied";
 
 /// Up to where the journal is in the index.
@@ -73,7 +76,7 @@ struct Trees {
     granted: sled::Tree,
     /// Groups, public repositories and what is left of removed keys; see `facts`.
     facts: sled::Tree,
-    /// [`APPLIED`]: [`Applied`].
+    /// [`APPLIED`]: [`Stored`].
     meta: sled::Tree,
 }
 
@@ -82,7 +85,10 @@ struct Trees {
 pub(super) struct IndexReader(Trees);
 
 /// The writing half. There is one, and the writer's thread has it.
-pub(super) struct IndexWriter(Trees);
+pub(super) struct IndexWriter {
+    trees: Trees,
+    sums: Cell<Sums>,
+}
 
 impl fmt::Debug for IndexReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,6 +132,22 @@ fn pair(account: &str, rest: &[u8]) -> Vec<u8> {
 impl IndexWriter {
     /// Opens the index in `dir`, which must be there, within a time limit.
     pub(super) fn open(dir: &Path) -> Result<Self, Unavailable> {
+        Self::open_and(dir, |_| Ok(()))
+    }
+
+    /// The same for one that was not closed well: reads all of it, and refuses it when it is not what was written up to
+    /// where it says that it is.
+    pub(super) fn open_compared(dir: &Path) -> Result<Self, Unavailable> {
+        Self::open_and(dir, |index| {
+            let stored = stored(&index.trees)?.ok_or_else(|| damaged("it was being changed when its process ended"))?;
+            index.trees.compare(stored.sums)
+        })
+    }
+
+    fn open_and(
+        dir: &Path,
+        look: impl FnOnce(&Self) -> Result<(), Unavailable> + Send + 'static,
+    ) -> Result<Self, Unavailable> {
         let path = dir.to_owned();
         let (done, opened) = mpsc::sync_channel(1);
         let open = move || {
@@ -142,6 +164,11 @@ impl IndexWriter {
                     db,
                 })
             });
+            let outcome = outcome.and_then(|trees| {
+                let sums = stored(&trees)?.map_or_else(Sums::default, |stored| stored.sums);
+                let index = Self { trees, sums: Cell::new(sums) };
+                look(&index).map(|()| index)
+            });
             // Nobody waits any more: the index was given up.
             drop(done.send(outcome));
         };
@@ -150,91 +177,77 @@ impl IndexWriter {
             .spawn(open)
             .map_err(|error| Unavailable { reason: format!("no thread for the index: {error}") })?;
         let gone = |_| Unavailable { reason: format!("the index does not open within {} s", OPEN_LIMIT.as_secs()) };
-        opened.recv_timeout(OPEN_LIMIT).map_err(gone)?.map(Self)
+        opened.recv_timeout(OPEN_LIMIT).map_err(gone)?
     }
 
     pub(super) fn reader(&self) -> IndexReader {
-        IndexReader(self.0.clone())
+        IndexReader(self.trees.clone())
     }
 
     /// Takes over an overlay, together with how far the journal is in the index now.
     ///
-    /// All of it at once, unless it is very large, as when an account goes with all of its keys: a transaction holds
-    /// everything in memory several times. Then it goes piece by piece. A look-up in between may miss a name that changes, but
-    /// finds every key as it was or as it will be; and a crash in between leaves an index without a mark.
+    /// All of it at once, unless it is very large, as when an account goes with all of its keys. Then it goes row by row. A look-up in between may miss a name that changes, but finds every key as it was
+    /// or as it will be; and a crash in between leaves an index that does not say how far the journal is in it.
     pub(super) fn apply(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        if over.keys.len() + over.names.len() + over.tombs.len() <= PIECE {
+        if over.keys.len() + over.names.len() + over.tombs.len() <= TOGETHER {
             return self.transact(over, applied);
         }
-        let mut rest = over.tombs.iter().peekable();
-        while rest.peek().is_some() {
-            let tombs = rest.by_ref().take(PIECE).map(|(print, tomb)| (*print, tomb.clone())).collect();
-            self.transact(&Overlay { tombs, ..Overlay::default() }, None)?;
+        guarded(|| self.trees.meta.remove(APPLIED))?;
+        let sums = Cell::new(self.sums.get());
+        guarded(|| {
+            let rows = Tallies::new(self.trees.rows(), &sums);
+            // First no name leads to a key that changes; then the keys change; then the names lead there again.
+            facts::clear_names(&rows, over).and_then(|()| facts::put(&rows, over)).map_err(said)
+        })?;
+        self.sums.set(sums.get());
+        match applied {
+            Some(_) => self.transact(&Overlay::default(), applied),
+            None => Ok(()),
         }
-        let mut rest = over.tomb_names.iter().peekable();
-        while rest.peek().is_some() {
-            let tomb_names = rest.by_ref().take(PIECE).map(|(name, print)| (name.clone(), *print)).collect();
-            self.transact(&Overlay { tomb_names, ..Overlay::default() }, None)?;
-        }
-        // First no name leads to a key that changes; then the keys change; then the names lead there again.
-        let mut rest = over.names.keys().peekable();
-        while rest.peek().is_some() {
-            let names = rest.by_ref().take(PIECE).map(|name| (name.clone(), None)).collect();
-            self.transact(&Overlay { names, ..Overlay::default() }, None)?;
-        }
-        let mut rest = over.keys.iter().peekable();
-        while rest.peek().is_some() {
-            let keys = rest.by_ref().take(PIECE).map(|(print, record)| (*print, record.clone())).collect();
-            self.transact(&Overlay { keys, ..Overlay::default() }, None)?;
-        }
-        let mut rest = over.names.iter().filter(|(_, print)| print.is_some()).peekable();
-        while rest.peek().is_some() {
-            let names = rest.by_ref().take(PIECE).map(|(name, print)| (name.clone(), *print)).collect();
-            self.transact(&Overlay { names, ..Overlay::default() }, None)?;
-        }
-        let Overlay { accounts, groups, public, .. } = over.clone();
-        self.transact(&Overlay { accounts, groups, public, ..Overlay::default() }, applied)
     }
 
     fn transact(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        let Trees { db: _, keys, names, accounts, reach, granted, facts, meta } = &self.0;
-        guarded(|| {
+        let Trees { db: _, keys, names, accounts, reach, granted, facts, meta } = &self.trees;
+        let sums = guarded(|| {
             (keys, names, accounts, reach, granted, facts, meta)
                 .transaction(|(keys, names, accounts, reach, granted, facts, meta)| {
-                    facts::put_keys(keys, reach, granted, over)?;
-                    facts::put(facts, over)?;
-                    for (name, fingerprint) in &over.names {
-                        let row = pair(name.account.as_str(), name.label.as_str().as_bytes());
-                        match fingerprint {
-                            Some(fingerprint) => names.insert(row, fingerprint.as_bytes())?,
-                            None => names.remove(row)?,
-                        };
+                    // From the start: sled may do this more than once.
+                    let sums = Cell::new(self.sums.get());
+                    facts::put(&Tallies::new([keys, names, accounts, reach, granted, facts], &sums), over)?;
+                    if let Some(applied) = applied {
+                        meta.insert(APPLIED, json(&Stored { applied, sums: sums.get() })?)?;
                     }
-                    for (name, record) in &over.accounts {
-                        match record {
-                            Some(record) => accounts.insert(name.as_str(), encoded(record)?)?,
-                            None => accounts.remove(name.as_str())?,
-                        };
-                    }
-                    if let Some(applied) = &applied {
-                        meta.insert(APPLIED, json(applied)?)?;
-                    }
-                    Ok(())
+                    Ok(sums.get())
                 })
                 .map_err(|error: TransactionError<Unavailable>| match error {
                     TransactionError::Abort(error) => error.to_string(),
                     TransactionError::Storage(error) => error.to_string(),
                 })
-        })
+        })?;
+        self.sums.set(sums);
+        Ok(())
     }
 
     /// Hands everything to the kernel; the files are synced when they are closed.
     pub(super) fn flush(&self) -> Result<(), Unavailable> {
-        guarded(|| self.0.db.flush()).map(drop)
+        guarded(|| self.trees.db.flush()).map(drop)
     }
 }
 
 type InTransaction<T> = Result<T, ConflictableTransactionError<Unavailable>>;
+
+/// What stopped a change outside of a transaction, in words.
+fn said(error: ConflictableTransactionError<Unavailable>) -> String {
+    match error {
+        ConflictableTransactionError::Abort(error) => error.to_string(),
+        ConflictableTransactionError::Storage(error) => error.to_string(),
+        ConflictableTransactionError::Conflict => "a conflict with itself".to_owned(),
+    }
+}
+
+fn stored(trees: &Trees) -> Result<Option<Stored>, Unavailable> {
+    guarded(|| trees.meta.get(APPLIED))?.map(|value| parse(&value)).transpose()
+}
 
 fn json<T: Serialize>(value: &T) -> InTransaction<Vec<u8>> {
     serde_json::to_vec(value)
@@ -253,7 +266,7 @@ fn encoded<T: Serialize>(record: &T) -> InTransaction<Vec<u8>> {
 impl IndexReader {
     /// How far the journal is in the index; `None` when it says nothing.
     pub(super) fn applied(&self) -> Result<Option<Applied>, Unavailable> {
-        guarded(|| self.0.meta.get(APPLIED))?.map(|value| parse(&value)).transpose()
+        Ok(stored(&self.0)?.map(|stored| stored.applied))
     }
 
     /// Puts rubbish in a key's place.

@@ -9,6 +9,7 @@
 
 mod backup;
 mod build;
+mod catch_up;
 pub mod change;
 mod files;
 mod index;
@@ -47,9 +48,11 @@ use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombst
 use rules::View as _;
 pub use verify::{Verified, archives, compare, verify};
 use writer::Request;
+pub use writer::json_length;
 
-/// The largest commit, in bytes of JSON: about a hundred thousand changes without grants.
-pub const MAX_COMMIT: usize = 32 * 1024 * 1024;
+/// The largest commit, in bytes of JSON: about three million keys. It is held in memory, two or three times as large, until
+/// it is durable.
+pub const MAX_COMMIT: usize = 1024 * 1024 * 1024;
 
 /// The reading half of the registry. Cheap to clone; every answer is as of now.
 ///
@@ -143,6 +146,22 @@ impl Lookup {
     /// [`Unavailable`]
     pub fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
         self.0.ask(|index| index.accounts(), |state| Ok(state.accounts().cloned().collect()))
+    }
+
+    /// How many keys an account holds. Reads their names only.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn count(&self, account: &AccountName) -> Result<usize, Unavailable> {
+        self.0.ask(|index| index.count(account), |state| Ok(state.count(account)))
+    }
+
+    /// The account keys of an account, in no order that matters.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn people(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        self.0.ask(|index| index.people(account), |state| Ok(state.people(account)))
     }
 
     /// At most `limit` keys in the order of their names, of one account or of all, after a name for the next page.
@@ -246,7 +265,15 @@ impl Amend {
     /// [`CommitError`]. Only when the reason is that the writer is gone can it be that the changes were written, as after
     /// any crash: the next start shows it.
     pub fn commit(&self, by: &str, changes: &[Change]) -> Result<Committed, CommitError> {
-        Ok(self.ask(by, changes.to_vec())?.committed)
+        self.commit_all(by, changes.to_vec())
+    }
+
+    /// The same for changes that nobody needs any more: a million of them are better not copied.
+    ///
+    /// # Errors
+    /// [`CommitError`]
+    pub fn commit_all(&self, by: &str, changes: Vec<Change>) -> Result<Committed, CommitError> {
+        Ok(self.ask(by, changes)?.committed)
     }
 
     /// Commits one change, as [`Amend::commit`] does, and says what it met.
@@ -259,13 +286,13 @@ impl Amend {
 
     fn ask(&self, by: &str, changes: Vec<Change>) -> Result<Told, CommitError> {
         let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
-        let size = serde_json::to_vec(&changes).map_err(|error| Unavailable { reason: error.to_string() })?.len();
+        let size = json_length(&changes);
         if size > MAX_COMMIT {
             let reason = format!("a commit of {size} bytes is too large: at most {MAX_COMMIT} are possible together");
             return Err(Unavailable { reason }.into());
         }
         let (reply, answer) = mpsc::sync_channel(1);
-        let request = Request { by: printable(by, MAX_BY), changes, reply };
+        let request = Request { by: printable(by, MAX_BY), changes, size, reply };
         self.0.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, RwLock};
 
-use super::index::{Applied, IndexWriter};
+use super::catch_up::catch_up;
+use super::index::{Applied, IndexWriter, LOCKED_FILE};
 use super::journal::walk::Fault;
 use super::journal::{Journal, known};
 use super::reading::{Reading, Source};
@@ -65,8 +66,8 @@ impl Default for Settings {
 
 /// Opens the registry in `dir`, which is made when it is missing.
 ///
-/// Reads the whole journal. Then look-ups work at once: from the index when it was stopped well and fits the journal,
-/// otherwise from memory while the index is built again.
+/// Reads the whole journal. Then look-ups work at once: from the index when it fits the journal, which after a kill is found
+/// by reading all of it; otherwise from memory, while the index is built again.
 ///
 /// # Errors
 /// [`OpenError`]
@@ -113,19 +114,24 @@ enum Found {
 }
 
 fn read(dir: &Path) -> Result<(Journal, Found), OpenError> {
-    if !mark::exists(dir)? {
-        let (journal, state) = Journal::open_and_replay(dir)?;
-        if journal.seq() > 0 {
-            tracing::warn!("the index was not closed well: it is built again");
+    match (mark::exists(dir)?, dir.join(mark::INDEX).join(LOCKED_FILE).is_file()) {
+        (true, _) => read_marked(dir),
+        (false, true) => read_compared(dir),
+        (false, false) => {
+            let (journal, state) = Journal::open_and_replay(dir)?;
+            Ok((journal, Found::State(Box::new(state))))
         }
-        return Ok((journal, Found::State(Box::new(state))));
     }
+}
+
+/// The index was closed well, and its mark says what its files look like.
+fn read_marked(dir: &Path) -> Result<(Journal, Found), OpenError> {
     // Both read large files, and neither needs the other.
     let (journal, marked) = std::thread::scope(|scope| {
         let marked = scope.spawn(|| mark::look(dir));
         (Journal::open(dir), marked.join())
     });
-    let journal = journal?;
+    let (journal, _) = journal?;
     let marked = marked.map_err(|_| io::Error::other("the look at the index ended in a panic"))??;
     mark::take(dir)?;
     if let Some(index) = good_index(dir, marked, Applied::new(journal.seq(), journal.hash())) {
@@ -133,6 +139,35 @@ fn read(dir: &Path) -> Result<(Journal, Found), OpenError> {
     }
     let state = journal.replay()?;
     Ok((journal, Found::State(Box::new(state))))
+}
+
+/// The index was not closed well: it may be good all the same, and only be behind.
+fn read_compared(dir: &Path) -> Result<(Journal, Found), OpenError> {
+    let index = dir.join(mark::INDEX);
+    let (journal, index) = std::thread::scope(|scope| {
+        let index = scope.spawn(|| IndexWriter::open_compared(&index));
+        (Journal::open(dir), index.join())
+    });
+    let (journal, places) = journal?;
+    let index = index.map_err(|_| io::Error::other("the look at the index ended in a panic"))?;
+    let caught_up = index.map_err(|error| error.to_string()).and_then(|index| {
+        let entries = catch_up(&index, &journal, &places)?;
+        Ok((index, entries))
+    });
+    match caught_up {
+        Ok((index, entries)) => {
+            tracing::info!(
+                entries,
+                "the index was not closed well: it is compared with the journal, and has all of it now"
+            );
+            Ok((journal, Found::Index(index)))
+        }
+        Err(why) => {
+            tracing::warn!(why, "the index was not closed well: it is built again");
+            let state = journal.replay()?;
+            Ok((journal, Found::State(Box::new(state))))
+        }
+    }
 }
 
 /// The index, if its mark says what the journal says, and it says so itself.

@@ -51,7 +51,12 @@ pub(super) struct Draft<'a> {
 
 impl<'a> Draft<'a> {
     pub(super) fn new(under: &'a dyn View) -> Self {
-        Self { under, over: Overlay::default() }
+        Self::over(under, Overlay::default())
+    }
+
+    /// One that goes on where another one ended.
+    pub(super) fn over(under: &'a dyn View, over: Overlay) -> Self {
+        Self { under, over }
     }
 
     /// What the changes that were applied come to.
@@ -161,6 +166,7 @@ impl<'a> Draft<'a> {
             Change::KeyRotate { old, new, label, expiry, until } => {
                 self.rotate(old, new, label, (*expiry, *until), by, at)
             }
+            Change::KeyOverlap { key, until } => self.overlap(key, *until),
             Change::GroupAdd { account, group, repos } => self.group_add(account, group, repos, by, at),
             Change::GroupDrop { account, group, repos } => self.group_drop(account, group, repos),
             Change::GroupRemove { account, group } => self.group_remove(account, group),

@@ -59,5 +59,5 @@ pub(super) fn put(state: &mut State, piece: Piece) {
             over.tomb_names.insert(name, key);
         }
     }
-    state.apply(&over);
+    state.apply(over);
 }

@@ -5,7 +5,7 @@ use std::ops::Bound;
 
 use super::change::Unavailable;
 use super::overlay::{Overlay, reach};
-use super::record::{AccountRecord, GroupRecord, KeyRecord, PublicRecord, Tombstone};
+use super::record::{AccountRecord, GroupRecord, Holder, KeyRecord, PublicRecord, Tombstone};
 use super::row::Rows;
 use super::rules::View;
 use crate::model::fingerprint::Fingerprint;
@@ -24,6 +24,8 @@ pub(super) struct State {
     reaching: BTreeMap<String, BTreeSet<Fingerprint>>,
     /// Which keys have a grant.
     granted: BTreeMap<Grant, BTreeSet<Fingerprint>>,
+    /// The account keys of each account that has some.
+    people: BTreeMap<AccountName, BTreeSet<Fingerprint>>,
     groups: BTreeMap<(AccountName, GroupName), GroupRecord>,
     public: BTreeMap<RepoPath, PublicRecord>,
     tombs: BTreeMap<Fingerprint, Tombstone>,
@@ -31,10 +33,10 @@ pub(super) struct State {
 }
 
 /// Puts a value in its place, or takes it away.
-fn put<K: Ord + Clone, V: Clone>(map: &mut BTreeMap<K, V>, key: &K, value: Option<&V>) -> Option<V> {
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
     match value {
-        Some(value) => map.insert(key.clone(), value.clone()),
-        None => map.remove(key),
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
     }
 }
 
@@ -50,36 +52,43 @@ fn take<K: Ord>(sets: &mut BTreeMap<K, BTreeSet<Fingerprint>>, set: &K, key: &Fi
 
 impl State {
     /// Takes over what a checked commit changes.
-    pub(super) fn apply(&mut self, over: &Overlay) {
-        for (name, record) in &over.accounts {
-            put(&mut self.accounts, name, record.as_ref());
+    pub(super) fn apply(&mut self, over: Overlay) {
+        let Overlay { accounts, keys, names, groups, public, tombs, tomb_names } = over;
+        for (name, record) in accounts {
+            put(&mut self.accounts, name, record);
         }
-        for (fingerprint, record) in &over.keys {
-            let old = match record {
-                Some(record) => self.keys.insert(*fingerprint, record),
-                None => self.keys.remove(fingerprint),
+        for (fingerprint, record) in keys {
+            let old = match &record {
+                Some(record) => self.keys.insert(fingerprint, record),
+                None => self.keys.remove(&fingerprint),
             };
             for account in old.iter().flat_map(reach) {
-                take(&mut self.reaching, &account.to_owned(), fingerprint);
+                take(&mut self.reaching, &account.to_owned(), &fingerprint);
             }
             for grant in old.iter().flat_map(|record| &record.grants) {
-                take(&mut self.granted, grant, fingerprint);
+                take(&mut self.granted, grant, &fingerprint);
+            }
+            if let Some(old) = old.filter(|old| old.holder == Holder::AccountKey) {
+                take(&mut self.people, old.account(), &fingerprint);
+            }
+            if let Some(record) = record.as_ref().filter(|record| record.holder == Holder::AccountKey) {
+                self.people.entry(record.account().clone()).or_default().insert(fingerprint);
             }
             for account in record.iter().flat_map(reach) {
-                self.reaching.entry(account.to_owned()).or_default().insert(*fingerprint);
+                self.reaching.entry(account.to_owned()).or_default().insert(fingerprint);
             }
-            for grant in record.iter().flat_map(|record| &record.grants) {
-                self.granted.entry(grant.clone()).or_default().insert(*fingerprint);
+            for grant in record.into_iter().flat_map(|record| record.grants) {
+                self.granted.entry(grant).or_default().insert(fingerprint);
             }
         }
-        over.groups.iter().for_each(|(place, record)| drop(put(&mut self.groups, place, record.as_ref())));
-        over.public.iter().for_each(|(repo, record)| drop(put(&mut self.public, repo, record.as_ref())));
-        self.tombs.extend(over.tombs.iter().map(|(key, tomb)| (*key, tomb.clone())));
-        self.tomb_names.extend(over.tomb_names.iter().map(|(name, key)| (name.clone(), *key)));
-        for (name, fingerprint) in &over.names {
+        groups.into_iter().for_each(|(place, record)| put(&mut self.groups, place, record));
+        public.into_iter().for_each(|(repo, record)| put(&mut self.public, repo, record));
+        self.tombs.extend(tombs);
+        self.tomb_names.extend(tomb_names);
+        for (name, fingerprint) in names {
             match fingerprint {
                 Some(fingerprint) => {
-                    self.names.entry(name.account.clone()).or_default().insert(name.label.clone(), *fingerprint);
+                    self.names.entry(name.account).or_default().insert(name.label, fingerprint);
                 }
                 None => {
                     if let Some(labels) = self.names.get_mut(&name.account) {
@@ -95,6 +104,16 @@ impl State {
 
     pub(super) fn accounts(&self) -> impl Iterator<Item = &AccountRecord> {
         self.accounts.values()
+    }
+
+    /// How many keys an account holds.
+    pub(super) fn count(&self, account: &AccountName) -> usize {
+        self.names.get(account).map_or(0, BTreeMap::len)
+    }
+
+    /// The account keys of an account.
+    pub(super) fn people(&self, account: &AccountName) -> BTreeSet<Fingerprint> {
+        self.people.get(account).cloned().unwrap_or_default()
     }
 
     /// Keys in the order of their names, of one account or of all, after a name.

@@ -129,6 +129,9 @@ pub fn compare(dir: &Path) -> Result<Vec<String>, OpenError> {
                     wrong.push(format!("in the index, other keys hold {grant}"));
                 }
             }
+            if lookup.people(&account.name)? != state.people(&account.name) {
+                wrong.push(format!("in the index, {} has other account keys", account.name));
+            }
             if lookup.0.reaching(&account.name)? != state.reaching(&account.name)? {
                 wrong.push(format!("in the index, other keys reach into {}", account.name));
             }

@@ -23,10 +23,14 @@ use super::reading::{Reading, Source};
 use super::rules::{Draft, View};
 use super::state::State;
 
+mod large;
+
+pub use large::json_length;
+
 /// How many commits share one sync.
 const BATCH: usize = 256;
 /// After how many bytes of entries a batch is closed.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
+const BATCH_BYTES: usize = if cfg!(test) { 64 * 1024 } else { 4 * 1024 * 1024 };
 /// How often the thread looks around when there is nothing to commit.
 const LOOK: Duration = Duration::from_millis(250);
 /// The same, while an index is being built.
@@ -35,13 +39,15 @@ const LOOK_OFTEN: Duration = Duration::from_millis(20);
 const HEAL_FIRST: Duration = Duration::from_secs(30);
 const HEAL_LAST: Duration = Duration::from_secs(3600);
 
-type Answer = Result<Told, CommitError>;
+pub(super) type Answer = Result<Told, CommitError>;
 
 /// A commit that waits.
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) by: String,
     pub(super) changes: Vec<Change>,
+    /// How many bytes of JSON they are.
+    pub(super) size: usize,
     pub(super) reply: SyncSender<Answer>,
 }
 
@@ -164,6 +170,9 @@ impl Writer {
 
     /// Checks, writes and applies one batch.
     fn commit(&mut self, waiting: &mut VecDeque<Request>) {
+        if let Some(large) = waiting.pop_front_if(|request| request.size > BATCH_BYTES) {
+            return self.commit_large(large);
+        }
         let checked = match &self.base {
             Base::Index(_, reader) => self.check(reader, waiting),
             Base::Replayed(state, _) => self.check(&*state.read().unwrap_or_else(PoisonError::into_inner), waiting),
@@ -197,7 +206,7 @@ impl Writer {
         let (seq, hash) = (self.journal.seq(), self.journal.hash());
         let mut batch = Batch { over: Overlay::default(), lines: Vec::new(), seq, hash, answers: Vec::new() };
         for request in waiting {
-            if batch.lines.len() >= BATCH_BYTES {
+            if batch.lines.len() >= BATCH_BYTES || request.size > BATCH_BYTES {
                 break;
             }
             let answer = match batch.check(base, request) {
@@ -219,10 +228,10 @@ impl Writer {
                 }
             }
             Base::Replayed(state, build) => {
-                state.write().unwrap_or_else(PoisonError::into_inner).apply(&over);
                 if let Some(build) = build {
-                    build.since.merge(over);
+                    build.since.merge(over.clone());
                 }
+                state.write().unwrap_or_else(PoisonError::into_inner).apply(over);
             }
         }
     }
@@ -321,7 +330,7 @@ impl Writer {
 impl Batch {
     /// Checks one commit against the base and those before it in the batch, and takes it in if it is good.
     fn check(&mut self, base: &dyn View, request: &Request) -> Answer {
-        let Request { by, changes, reply: _ } = request;
+        let Request { by, changes, size: _, reply: _ } = request;
         let time = Timestamp::now();
         let view = Layered { under: base, over: &self.over };
         let mut draft = Draft::new(&view);
@@ -339,7 +348,7 @@ impl Batch {
             return Ok(Told { committed: Committed { seq: self.seq, changed: false }, met });
         }
         let over = draft.into_overlay();
-        let entry = Entry { seq: self.seq + 1, prev: self.hash, time, by: by.clone(), changes: effective };
+        let entry = Entry { seq: self.seq + 1, prev: self.hash, more: false, time, by: by.clone(), changes: effective };
         let line = serde_json::to_vec(&entry).map_err(|error| Unavailable { reason: error.to_string() })?;
         self.over.merge(over);
         self.seq = entry.seq;

@@ -60,6 +60,7 @@ fn a_file_is_planned_applied_once_and_pruned_only_when_that_is_said() {
     run(&["apply", "registry.toml", "--dry-run", "--json"]);
     run(&["apply", "registry.toml"]);
     run(&["apply", "registry.toml", "--prune"]);
+    run(&["apply", "registry.toml", "--prune", "--yes"]);
     run(&["apply", "registry.toml", "--prune"]);
     run(&["export", "--json"]);
     run(&["apply", "none.toml"]);
@@ -99,4 +100,68 @@ fn an_application_is_one_transaction() {
     );
     assert_eq!(site.run(&["apply", "registry.toml"]).code, 3);
     assert_eq!(site.ok(&["export"]).out, before);
+}
+
+#[test]
+fn keys_swap_their_labels_in_one_file() {
+    const SWAPPED: &str = "accounts = [\"acme\"]\n[[key]]\nname = \"acme/b\"\nkey = \"KEY_A\"\n[[key]]\nname = \"acme/a\"\nkey = \"KEY_B\"";
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "a", "--key", "a.pub"]);
+    site.ok(&["key", "add", "acme", "b", "--key", "b.pub"]);
+    file(&site, SWAPPED);
+    let ran = site.ok(&["apply", "registry.toml"]);
+    assert!(ran.out.contains("label: a -> b") && ran.out.contains("label: b -> a"), "{ran}");
+    assert!(ran.out.contains("0 to add, 2 to change"), "{ran}");
+    assert!(site.ok(&["whereis", "a.pub"]).out.contains("acme/b"));
+    assert!(site.ok(&["whereis", "b.pub"]).out.contains("acme/a"));
+    assert!(site.ok(&["apply", "registry.toml"]).out.starts_with("No changes"));
+    // And a new key gets the label that another one gives up.
+    site.ok(&["key", "remove", "acme/a"]);
+    file(&site, &SWAPPED.replace("acme/b", "acme/c").replace("acme/a", "acme/b"));
+    site.ok(&["apply", "registry.toml"]);
+    assert!(site.ok(&["whereis", "a.pub"]).out.contains("acme/c"));
+    assert!(site.ok(&["whereis", "b.pub"]).out.contains("acme/b"));
+}
+
+/// More than one frame of the control socket has: with a daemon and without one it is one transaction.
+#[test]
+fn a_large_file_is_one_transaction() {
+    const KEYS: u32 = 9000;
+    let mut text = "accounts = [\"acme\"]\n".to_owned();
+    for number in 0..KEYS {
+        let key = numbered(number);
+        text.push_str(&format!(
+            "[[key]]\nname = \"acme/k{number}\"\nkey = \"{key}\"\ngrants = [\"acme/app\", \"acme/lib-*\"]\n"
+        ));
+    }
+    for with_daemon in [true, false] {
+        let site = Site::new();
+        let daemon = with_daemon.then(|| crate::daemon::Daemon::start(&site));
+        // The last one stands against a rule.
+        std::fs::write(
+            site.path("bad.toml"),
+            format!("{text}[[key]]\nname = \"nobody/x\"\nkey = \"{}\"", numbered(KEYS)),
+        )
+        .unwrap();
+        let ran = site.run(&["apply", "bad.toml"]);
+        assert!(ran.code == 3 && ran.err.contains("there is no account nobody"), "{}", ran.err);
+        assert_eq!(site.ok(&["account", "list", "--json"]).out, "[]\n");
+        std::fs::write(site.path("good.toml"), &text).unwrap();
+        let ran = site.ok(&["apply", "good.toml"]);
+        assert!(ran.out.ends_with(&format!("Plan: {} to add, 0 to change, 0 to remove.\nApplied.\n", KEYS + 1)));
+        assert!(site.ok(&["apply", "good.toml"]).out.starts_with("No changes"));
+        let accounts = site.ok(&["account", "list"]).out;
+        assert!(accounts.contains(&format!("acme     {KEYS}")), "{accounts}");
+        if let Some(daemon) = daemon {
+            daemon.stop();
+        }
+    }
+}
+
+fn numbered(number: u32) -> String {
+    use base64::Engine as _;
+    let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
+    blob.extend([5; 28]);
+    blob.extend(number.to_be_bytes());
+    format!("ssh-ed25519 {}", base64::engine::general_purpose::STANDARD.encode(blob))
 }

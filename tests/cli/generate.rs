@@ -84,3 +84,43 @@ fn the_private_key_is_in_no_file_but_its_own() {
     }
     assert!(looked >= 2, "the state folder was not read");
 }
+
+#[test]
+fn a_rotation_makes_the_new_key_too() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub", "--grant", "acme/*"]);
+    let ran = site.ok(&["key", "rotate", "acme/ci", "--generate", "--out", "new_key", "--overlap", "2d"]);
+    assert_eq!(std::fs::metadata(site.path("new_key")).unwrap().mode() & 0o777, 0o600);
+    let key = PrivateKey::from_openssh(std::fs::read_to_string(site.path("new_key")).unwrap()).unwrap();
+    let fingerprint = key.fingerprint(russh::keys::ssh_key::HashAlg::Sha256).to_string();
+    assert!(ran.out.contains(&fingerprint) && ran.out.contains("wrote the private key to new_key"), "{ran}");
+    let shown = site.ok(&["whereis", &fingerprint]);
+    assert!(shown.out.contains("acme/ci-2") && shown.out.contains("acme/*"), "{shown}");
+    // To standard output, and nothing else there.
+    let ran = site.ok(&["key", "rotate", "acme/ci-2", "--generate"]);
+    PrivateKey::from_openssh(&ran.out).unwrap();
+    assert!(ran.err.contains("takes the place of acme/ci-2"), "{ran}");
+    // A failure makes no file and prints no key.
+    let failed = site.run(&["key", "rotate", "acme/ci-2", "--generate", "--out", "third"]);
+    assert!(failed.code == 4 && failed.out.is_empty() && !site.path("third").exists(), "{failed}");
+    assert_eq!(site.run(&["key", "rotate", "acme/ci-3", "--generate", "--key", "b.pub"]).code, 2);
+    assert_eq!(site.run(&["key", "rotate", "acme/ci-3"]).code, 2);
+    // When nobody gets it, the old key goes on, and what to do is said.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let ran = site.command(&["key", "rotate", "acme/ci-3", "--generate"]).stdout(Stdio::from(full)).output().unwrap();
+    assert_eq!(ran.status.code(), Some(6));
+    assert!(String::from_utf8_lossy(&ran.stderr).contains("is useless"));
+}
+
+#[test]
+fn for_scripts_the_new_key_is_in_the_object() {
+    let site = Site::with_acme();
+    let json = |ran: crate::support::Ran| serde_json::from_str::<serde_json::Value>(&ran.out).unwrap();
+    let made = json(site.ok(&["key", "generate", "acme", "ci", "--json"]));
+    let key = PrivateKey::from_openssh(made["private_key"].as_str().unwrap()).unwrap();
+    assert_eq!(made["public_key"], key.public_key().to_openssh().unwrap());
+    assert_eq!(made["changed"], true);
+    let made = json(site.ok(&["key", "rotate", "acme/ci", "--generate", "--out", "new", "--json"]));
+    assert_eq!((&made["private_key"], &made["private_key_file"]), (&serde_json::Value::Null, &"new".into()));
+    assert!(site.path("new").exists());
+}

@@ -59,7 +59,10 @@ fn a_rotation_is_told_from_both_ends() {
             &["key", "rotate", "acme/ci-2", "--key", "a.pub"],
             &["key", "rotate", "acme/none", "--key", "a.pub"],
             &["key", "rotate", "acme/ci-2", "--key", "a.pub", "--overlap", "later"],
-            &["key", "expire", "acme/ci", "90d"],
+            &["key", "expire", "acme/ci", "2099-01-01"],
+            &["key", "expire", "acme/ci", "2099-01-01"],
+            &["key", "expire", "acme/ci", "never"],
+            &["key", "show", "acme/ci-2"],
             &["key", "remove", "acme/ci"],
             &["key", "show", "acme/ci"],
             &["whereis", "a.pub"],
@@ -85,6 +88,8 @@ fn a_person_has_an_account_key() {
             &["key", "grant", "acme/jo", "acme/app"],
             &["key", "add", "acme", "ci", "--key", "b.pub"],
             &["account-key", "add", "acme", "mo", "--key", "b.pub"],
+            &["account-key", "remove", "acme/ci"],
+            &["key", "remove", "acme/jo"],
             &["account-key", "remove", "acme/jo"],
             &["account-key", "remove", "acme/jo"],
         ],
@@ -115,7 +120,8 @@ fn many_processes_register_one_key_and_one_of_them_holds_it() {
         assert_eq!(listed, 2, "one heading and one key");
         let holder = site.run_with(&["whereis", "-", "--json"], KEY_A);
         let holder: serde_json::Value = serde_json::from_str(&holder.out).unwrap();
-        site.ok(&["key", "remove", holder["name"].as_str().unwrap()]);
+        let noun = if holder["holder"] == "deploy-key" { "key" } else { "account-key" };
+        site.ok(&[noun, "remove", holder["name"].as_str().unwrap()]);
     }
 }
 

@@ -182,7 +182,16 @@ impl Gateway {
 
     /// The audit records, as text.
     pub(crate) fn audit(&self) -> String {
-        std::fs::read_to_string(self.path("state/audit.jsonl")).unwrap()
+        let read = || std::fs::read_to_string(self.path("state/audit.jsonl")).unwrap();
+        // A thread of the gateway writes them, a moment after it was decided.
+        let mut text = read();
+        loop {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let again = std::mem::replace(&mut text, read());
+            if again == text {
+                return text;
+            }
+        }
     }
 
     /// Runs `pullgate … --config`.

@@ -101,10 +101,12 @@ fn report(what: &str, cycles: usize, rebuilt: usize, dir: &Path, book: &Book) {
     });
     println!(
         "{what}: {cycles} cycles, {} commits acknowledged, none lost, none back; {} were on their way and came through, {} \
-         did not; the index was built {rebuilt} times and equal to the journal each time; {} compactions",
+         did not; the index was compared and used {} times, built again {rebuilt} times, and equal to the journal each time; \
+         {} compactions",
         book.acknowledged,
         book.came_through,
         book.did_not,
+        cycles - rebuilt,
         archives.count(),
     );
 }

@@ -17,6 +17,7 @@ mod crash;
 mod damage;
 mod disk;
 mod full;
+mod large;
 mod names;
 mod race;
 mod writers;

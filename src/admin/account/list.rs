@@ -1,7 +1,5 @@
 //! `account list`
 
-use std::collections::BTreeMap;
-
 use crate::admin::operator::Operator;
 use crate::admin::view::{AccountView, Page};
 use crate::admin::{Admin, Faults};
@@ -13,11 +11,10 @@ impl Admin {
     /// # Errors
     /// The registry cannot say.
     pub fn account_list(&self, _by: &Operator, after: Option<&AccountName>) -> Result<Page<AccountView>, Faults> {
-        let mut keys = BTreeMap::<AccountName, usize>::new();
-        self.each_key(|key| *keys.entry(key.account().clone()).or_default() += 1)?;
         let accounts = self.lookup.accounts()?;
         let rest = accounts.iter().filter(|account| after.is_none_or(|after| account.name > *after));
-        let views = rest.map(|account| AccountView::of(account, keys.get(&account.name).copied().unwrap_or(0)));
-        Ok(Page::fill(views, false, |view| &view.name))
+        // Only the keys of the accounts on the page are counted.
+        let views = rest.map(|account| Ok(AccountView::of(account, self.lookup.count(&account.name)?)));
+        Page::fill_checked(views, |view| &view.name)
     }
 }

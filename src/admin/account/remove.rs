@@ -18,7 +18,9 @@ impl Admin {
     /// No such account, it holds keys and `with_keys` was not said, or the registry cannot write.
     pub fn account_remove(&self, by: &Operator, account: &AccountName, with_keys: bool) -> Result<Done, Faults> {
         if self.lookup.account(account)?.is_none() {
-            return Err(Fault::from(Conflict::NoAccount(account.clone())).into());
+            return Err(Fault::new(Kind::NotFound, Conflict::NoAccount(account.clone()).to_string())
+                .hint("`pullgate account list` lists all accounts")
+                .into());
         }
         let keys = self.names_in(account)?;
         if !keys.is_empty() && !with_keys {
@@ -38,6 +40,10 @@ impl Admin {
             message.push_str(&format!("; took the grants into it from {}", listed(&foreign, NAMED)));
         }
         // Without the word, a key that came since then keeps the account.
+        let held: Vec<_> = match with_keys {
+            true => keys.iter().map(|name| self.lookup.named(name)).collect::<Result<_, _>>()?,
+            false => Vec::new(),
+        };
         let change = match with_keys {
             true => Change::AccountRemove { account: account.clone() },
             false => Change::AccountClose { account: account.clone() },
@@ -46,7 +52,11 @@ impl Admin {
             Err(CommitError::Conflict(Conflict::NotEmpty(_))) => {
                 Err(self.holds(account, &self.names_in(account)?).into())
             }
-            other => Ok(other?),
+            other => {
+                let done = other?;
+                held.iter().flatten().for_each(|record| self.usage.forget(&record.fingerprint()));
+                Ok(done)
+            }
         }
     }
 

@@ -92,7 +92,7 @@ impl Admin {
         let NewKey { key, name, note, expiry: _, sources, grants } = new.clone();
         let change = Change::KeyAdd { key, name, holder, note, expiry, sources, grants };
         match self.commit(by, change, |_| message) {
-            Ok(done) => Ok(done.warn(warnings)),
+            Ok(done) => Ok(done.warn(warnings).note(self.absent(&new.grants))),
             // Somebody registered it since it was looked for.
             Err(CommitError::Conflict(Conflict::KeyHeld { .. })) => match self.lookup.key(&fingerprint)? {
                 Some(held) => so_already(&held, &new, holder),
@@ -109,7 +109,7 @@ fn so_already(held: &KeyRecord, new: &NewKey, holder: Holder) -> Result<Done, Fa
         return Err(held_fault(held, new, holder).into());
     }
     let message = format!("key {} ({}) is registered already", new.name, held.fingerprint());
-    Ok(Done { message, changed: false, warnings: new.key.advice().into_iter().collect() })
+    Ok(Done::new(message, false).warn(new.key.advice()))
 }
 
 /// What to say when the key is registered. Says who holds it, never what it may fetch: that is the holder's business.

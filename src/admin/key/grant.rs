@@ -33,6 +33,6 @@ impl Admin {
             }
             message
         })?;
-        Ok(done.warn(warnings))
+        Ok(done.warn(warnings).note(self.absent(grants)))
     }
 }

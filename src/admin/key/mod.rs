@@ -18,7 +18,7 @@ pub use list::Filter;
 pub use rotate::NewRotation;
 
 use super::fault::{Fault, Kind};
-use super::{Admin, Faults};
+use super::{Admin, Faults, listed};
 use crate::model::grant::Grant;
 use crate::model::name::AccountName;
 use crate::registry::change::Conflict;
@@ -27,6 +27,22 @@ use crate::registry::change::Conflict;
 const NAMED: usize = 10;
 
 impl Admin {
+    /// A note for each repository that is granted by its name and is not there: it may come, or be a slip of the pen.
+    fn absent(&self, grants: &[Grant]) -> Vec<String> {
+        let Some(repos) = &self.repos else { return Vec::new() };
+        let exact = grants.iter().filter_map(|grant| match grant {
+            Grant::Repo(path) => Some(path),
+            Grant::Glob(_) | Grant::Group(..) => None,
+        });
+        // A store that cannot say is no reason to doubt the name.
+        let absent: Vec<_> = exact.filter(|path| matches!(repos.look(path), Ok(None))).collect();
+        match absent.as_slice() {
+            [] => Vec::new(),
+            [one] => vec![format!("there is no repository {one} yet: it can be fetched as soon as it is there")],
+            many => vec![format!("these repositories are not there yet: {}", listed(many, NAMED))],
+        }
+    }
+
     /// Whether these grants can mean anything: every one reaches into an account that exists. Returns what has to be said
     /// about those that leave the key's own account.
     fn check_grants(&self, home: &AccountName, grants: &[Grant]) -> Result<Vec<String>, Faults> {

@@ -36,7 +36,7 @@ impl Admin {
             // The same again is so already: a script that was interrupted may be run again.
             if rotation.key == new.key.fingerprint() {
                 let message = format!("key {} was replaced by {} already", record.name, rotation.name);
-                return Ok(Done { message, changed: false, warnings: Vec::new() });
+                return Ok(Done::new(message, false));
             }
             return Err(Conflict::Replaced { name: record.name, by: rotation.name.clone() }.into());
         }

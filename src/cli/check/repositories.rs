@@ -69,7 +69,7 @@ fn finding(store: &Store, name: &RepoPath) -> Option<Finding> {
         }
         // Removed since it was listed.
         Err(StoreError::Missing) => None,
-        Err(error @ (StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Io(_))) => {
+        Err(error @ (StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Gone(_) | StoreError::Io(_))) => {
             Some(Finding::warning(SUBJECT, format!("{name}: {error}"), "mend it, or move it out of the store"))
         }
     }

@@ -103,7 +103,7 @@ impl Common {
         let have = current(&session)?;
         let (want, left_out) = merge::declare(&have, &account, &grants, drafts);
         skipped.extend(left_out);
-        let apply = Apply { prune: false, dry_run: self.dry_run, in_parts: false, json: self.json, skipped };
-        apply.run(&have, &want, &session, context)
+        let apply = Apply { prune: false, dry_run: self.dry_run, yes: false, json: self.json, skipped };
+        apply.run(have, want, &session, context)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::cli::io::Stop;
+use crate::cli::io::{Json, Stop};
 use crate::cli::{Context, public_key};
 use crate::front::control::protocol::{KeyAdd, Request};
 
@@ -17,6 +17,8 @@ pub(in crate::cli) struct Args {
     /// The public key file, or - for standard input
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    #[command(flatten)]
+    json: Json,
 }
 
 /// What is registered beside the key itself.
@@ -57,6 +59,6 @@ impl Args {
     pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let key = public_key::read(&self.key, context.io)?;
         let done = context.session()?.change(self.about.request(key))?;
-        context.io.done(&done)
+        context.io.done(&done, self.json)
     }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::add::About;
-use super::secret::{NewFile, Pair};
+use super::hand_out::HandOut;
+use super::secret::Pair;
 use crate::admin::Faults;
 use crate::admin::fault::{Fault, Kind};
-use crate::cli::io::{Stop, wrote};
+use crate::cli::io::{Json, Stop};
 use crate::cli::{Context, Session};
-use crate::front::control::client::CallError;
 use crate::front::control::protocol::Request;
 
 /// Make a new key pair and register its public half as a deploy key
@@ -22,6 +22,8 @@ pub(in crate::cli) struct Args {
     /// Write the private key to this new file (mode 0600) instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Args {
@@ -30,34 +32,8 @@ impl Args {
         let name = self.about.name();
         let pair = Pair::generate(&name)?;
         let request = self.about.request(pair.public.clone());
-        let Some(path) = self.out else {
-            let done = session.change(request)?;
-            context.io.warn(&done)?;
-            return match wrote(write!(context.io.out, "{}", *pair.private).and_then(|()| context.io.out.flush())) {
-                Ok(()) => context.io.tell(&done.message),
-                Err(_) => Err(take_back(&session, name)),
-            };
-        };
-        // The file comes first: a key whose private half cannot be written must not be registered.
-        let file = NewFile::write(&path, &pair.private)?;
-        match session.change(request) {
-            Ok(done) => {
-                file.keep();
-                context.io.done(&done)?;
-                context.io.say(format_args!("wrote the private key to {}", path.display()))
-            }
-            Err(CallError::Lost(fault)) => {
-                file.keep();
-                Err(Fault { hint: None, ..fault }
-                    .hint(format!(
-                        "whether the key was registered is not known: look with `pullgate key show {name}`; its private \
-                         key is in {}",
-                        path.display()
-                    ))
-                    .into())
-            }
-            Err(CallError::Refused(faults)) => Err(Stop::Faults(faults)),
-        }
+        let hand_out = HandOut { session: &session, pair, out: self.out, json: self.json, name: name.clone() };
+        hand_out.run(request, context.io, |session| take_back(session, name))
     }
 }
 

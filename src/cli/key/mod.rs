@@ -4,6 +4,7 @@ mod add;
 mod expire;
 mod generate;
 mod grant;
+mod hand_out;
 mod list;
 mod note;
 mod remove;

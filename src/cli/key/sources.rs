@@ -1,7 +1,7 @@
 //! `pullgate key sources`
 
 use crate::cli::Context;
-use crate::cli::io::Stop;
+use crate::cli::io::{Json, Stop};
 use crate::front::control::protocol::Request;
 
 /// Say from which networks a key may come
@@ -15,11 +15,13 @@ pub(in crate::cli) struct Args {
     /// From anywhere
     #[arg(long, conflicts_with = "sources")]
     anywhere: bool,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Args {
     pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let done = context.session()?.change(Request::KeySources { key: self.key, sources: self.sources })?;
-        context.io.done(&done)
+        context.io.done(&done, self.json)
     }
 }

@@ -1,7 +1,7 @@
 //! `pullgate key suspend`
 
 use crate::cli::Context;
-use crate::cli::io::Stop;
+use crate::cli::io::{Json, Stop};
 use crate::front::control::protocol::Request;
 
 /// Take a key out of use until it is resumed, open connections included
@@ -12,11 +12,13 @@ pub(in crate::cli) struct Args {
     /// Why, for those who look at it later
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    json: Json,
 }
 
 impl Args {
     pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let done = context.session()?.change(Request::KeySuspend { key: self.key, reason: self.reason })?;
-        context.io.done(&done)
+        context.io.done(&done, self.json)
     }
 }

@@ -8,9 +8,13 @@ use std::time::Duration;
 use super::protocol::{self, Answer, HEADER, Request, Response};
 use crate::admin::Faults;
 use crate::admin::fault::{Fault, Kind};
+use crate::registry::change::Change;
+use crate::registry::json_length;
 
 /// How long the command waits for the daemon. A change waits for the disk, so this is far longer than a change takes.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same for a large file that is applied: a million keys take a minute on an idle machine.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -66,9 +70,38 @@ impl Client {
     /// # Errors
     /// [`CallError`]
     pub fn call(&mut self, request: &Request) -> Result<Answer, CallError> {
+        self.call_within(request, PATIENCE)
+    }
+
+    /// Has changes committed together: sends them part by part, and says after each how many were sent.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub fn apply(&mut self, changes: Vec<Change>, mut sent: impl FnMut(usize)) -> Result<Answer, CallError> {
+        let mut changes = changes.into_iter().peekable();
+        let mut count = 0;
+        loop {
+            let (mut part, mut bytes) = (Vec::new(), 0);
+            while bytes < protocol::PART
+                && let Some(change) = changes.next()
+            {
+                bytes += json_length(&change);
+                part.push(change);
+            }
+            count += part.len();
+            let more = changes.peek().is_some();
+            let answer = self.call_within(&Request::Apply { changes: part, more }, LONG)?;
+            sent(count);
+            if !more {
+                return Ok(answer);
+            }
+        }
+    }
+
+    fn call_within(&mut self, request: &Request, patience: Duration) -> Result<Answer, CallError> {
         let frame = protocol::encode(request).map_err(|error| CallError::Refused(Fault::from(error).into()))?;
         // A peer that is refused is told so before its request is read, and then cannot write: the answer still counts.
-        let written = self.send(&frame);
+        let written = self.send(&frame, patience);
         match self.receive() {
             Ok(Response::Answer(answer)) => Ok(answer),
             Ok(Response::Faults(faults)) => Err(CallError::Refused(faults)),
@@ -76,9 +109,9 @@ impl Client {
         }
     }
 
-    fn send(&mut self, frame: &[u8]) -> io::Result<()> {
+    fn send(&mut self, frame: &[u8], patience: Duration) -> io::Result<()> {
         self.stream.set_write_timeout(Some(PATIENCE))?;
-        self.stream.set_read_timeout(Some(PATIENCE))?;
+        self.stream.set_read_timeout(Some(patience))?;
         self.stream.write_all(frame)
     }
 

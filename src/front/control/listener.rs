@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
 
+use super::parts::{self, Parts};
 use super::protocol::{self, FrameError, HEADER, Request, Response};
 use super::{Settings, service};
 use crate::admin::fault::{Fault, Kind};
@@ -73,6 +74,7 @@ impl Listener {
     pub async fn serve(self, admin: Admin, shutdown: impl Future<Output = ()>) {
         let slots = Arc::new(Semaphore::new(self.settings.max_connections));
         let mut peers = JoinSet::new();
+        let gathering = Arc::new(Semaphore::new(1));
         tokio::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -83,8 +85,9 @@ impl Listener {
             match accepted {
                 Ok((stream, slot)) => {
                     let (admin, settings) = (admin.clone(), self.settings.clone());
+                    let parts = Parts::new(Arc::clone(&gathering));
                     peers.spawn(async move {
-                        if let Err(error) = talk(stream, &admin, &settings).await {
+                        if let Err(error) = talk(stream, &admin, &settings, parts).await {
                             tracing::debug!(%error, "a control connection ended early");
                         }
                         drop(slot);
@@ -127,7 +130,7 @@ fn make_room(path: &Path) -> Result<(), BindError> {
 }
 
 /// One connection: who is it, then request after request.
-async fn talk(mut stream: UnixStream, admin: &Admin, settings: &Settings) -> io::Result<()> {
+async fn talk(mut stream: UnixStream, admin: &Admin, settings: &Settings, mut parts: Parts) -> io::Result<()> {
     let operator = match Operator::from_peer(&stream, &settings.operators) {
         Ok(operator) => operator,
         Err(refusal) => {
@@ -137,7 +140,13 @@ async fn talk(mut stream: UnixStream, admin: &Admin, settings: &Settings) -> io:
     };
     loop {
         let request = match next(&mut stream, settings).await? {
-            Next::Request(request) => request,
+            Next::Request(request, bytes) => match parts.take(request, bytes) {
+                parts::Next::Do(request) => request,
+                parts::Next::Answer(answered) => {
+                    answer(&mut stream, &Response::from(answered), settings).await?;
+                    continue;
+                }
+            },
             Next::End => return Ok(()),
             Next::Broken(error) => {
                 // Where the next frame starts is not known any more, or not worth knowing.
@@ -160,7 +169,8 @@ fn refused(refusal: &NotAllowed) -> Fault {
 }
 
 enum Next {
-    Request(Request),
+    /// And the bytes of its frame.
+    Request(Request, usize),
     End,
     Broken(FrameError),
 }
@@ -182,7 +192,7 @@ async fn next(stream: &mut UnixStream, settings: &Settings) -> io::Result<Next> 
         let mut json = vec![0; length];
         stream.read_exact(&mut json).await?;
         Ok(match protocol::decode(&json) {
-            Ok(request) => Next::Request(request),
+            Ok(request) => Next::Request(request, length),
             Err(error) => Next::Broken(error),
         })
     })

@@ -12,6 +12,7 @@
 
 pub mod client;
 pub mod listener;
+mod parts;
 pub mod protocol;
 pub mod service;
 mod settings;

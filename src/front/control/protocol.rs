@@ -11,15 +11,16 @@ use crate::admin::group::GroupView;
 use crate::admin::repo::RepoView;
 use crate::admin::view::{AccountView, KeyView, Page};
 use crate::admin::{Done, Faults};
-use crate::registry::MAX_COMMIT;
 use crate::registry::change::Change;
 use crate::registry::record::Holder;
 
 /// The version of the protocol. It changes when a request or an answer changes its meaning.
 pub const VERSION: u32 = 1;
-/// The largest frame, without its length, in bytes: what the registry commits at once, and a little more. Nobody but an
-/// operator makes the daemon take so much: the kernel says who a peer is before a byte of it is read.
-pub const MAX_FRAME: usize = MAX_COMMIT + 2 * 1024 * 1024;
+/// The largest frame, without its length, in bytes. Nobody but an operator makes the daemon take so much: the kernel says who
+/// a peer is before a byte of it is read. A large [`Request::Apply`] comes in several.
+pub const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// How many bytes of changes go into one frame, about.
+pub const PART: usize = 1024 * 1024;
 /// The bytes of a frame's length.
 pub const HEADER: usize = 4;
 
@@ -132,6 +133,9 @@ pub enum Request {
     KeyRemove {
         key: String,
     },
+    AccountKeyRemove {
+        key: String,
+    },
     GroupList {
         account: Option<String>,
         after: Option<String>,
@@ -148,11 +152,16 @@ pub enum Request {
         group: String,
         with_grants: bool,
     },
-    /// Changes to be committed together, which the command made out of a file.
+    /// Changes to be committed together, which the command made out of a file. With `more`, the next frame has others of
+    /// them, and nothing is done before the last one.
     Apply {
         changes: Vec<Change>,
+        #[serde(default)]
+        more: bool,
     },
-    PublicList {},
+    PublicList {
+        after: Option<String>,
+    },
     Explain {
         key: String,
         repo: String,
@@ -199,8 +208,8 @@ pub enum Answer {
     Repo(RepoView),
     /// A page of groups.
     Groups(Page<GroupView>),
-    /// Names of public repositories.
-    Public(Vec<String>),
+    /// A page of names of public repositories.
+    Public(Page<String>),
     /// Why a key may or may not fetch a repository.
     Explained(Box<Explained>),
 }
@@ -341,8 +350,8 @@ mod tests {
     #[test]
     fn what_is_too_long_is_neither_announced_nor_made() {
         assert!(matches!(length([0xff; HEADER]), Err(FrameError::TooLong(_))));
-        assert_eq!(length([2, 0x20, 0, 0]).unwrap(), MAX_FRAME);
-        assert!(matches!(length([2, 0x20, 0, 1]), Err(FrameError::TooLong(_))));
+        assert_eq!(length([0, 0x40, 0, 0]).unwrap(), MAX_FRAME);
+        assert!(matches!(length([0, 0x40, 0, 1]), Err(FrameError::TooLong(_))));
         let request = Request::KeyNote { key: "a/b".to_owned(), note: "x".repeat(MAX_FRAME) };
         assert!(matches!(encode(&request), Err(FrameError::TooLong(_))));
     }

@@ -11,6 +11,7 @@ use crate::model::key_name::KeyName;
 use crate::model::name::AccountName;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::Note;
+use crate::registry::record::Holder;
 use parse::Parse;
 
 /// Does what is asked for. Blocks while the registry writes.
@@ -105,8 +106,13 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             parse.done()?;
             with(group, |(account, group)| admin.group_remove(by, &account, &group, with_grants).map(Answer::Done))
         }
-        Request::Apply { changes } => admin.apply(by, &changes).map(Answer::Done),
-        Request::PublicList {} => admin.public_list(by).map(Answer::Public),
+        // What came before in parts is in it: see `listener`.
+        Request::Apply { changes, more: _ } => admin.apply(by, changes).map(Answer::Done),
+        Request::PublicList { after } => {
+            let after = parse.optional(after, |parse, text| parse.cursor(&text, RepoPath::parse));
+            parse.done()?;
+            admin.public_list(by, after.as_ref()).map(Answer::Public)
+        }
         Request::Explain { key, repo, from } => {
             let all = both(parse.key_ref(&key), parse.repo(&repo));
             let from = parse.optional(from, |parse, text| parse.address(&text));
@@ -143,7 +149,12 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
         Request::KeyRemove { key } => {
             let key = parse.key_ref(&key);
             parse.done()?;
-            with(key, |key| admin.key_remove(by, &key).map(Answer::Done))
+            with(key, |key| admin.key_remove(by, &key, Holder::DeployKey).map(Answer::Done))
+        }
+        Request::AccountKeyRemove { key } => {
+            let key = parse.key_ref(&key);
+            parse.done()?;
+            with(key, |key| admin.key_remove(by, &key, Holder::AccountKey).map(Answer::Done))
         }
         Request::WhereIs { fingerprint, key } => {
             let fingerprint = parse.fingerprint(fingerprint, key);

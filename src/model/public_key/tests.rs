@@ -43,7 +43,12 @@ fn everything_else_is_recognised() {
         ("ssh-dss AAAA", KeyError::Dsa),
         ("ssh-ed25519", KeyError::Damaged),
         ("ssh-ed25519 AAAA", KeyError::Damaged),
-        ("hello world", KeyError::Damaged),
+        ("hello world", KeyError::NoKey),
+        ("[store]\nroot = \"x\"\n", KeyError::NoKey),
+        ("\u{0}\u{1}\u{fffd}", KeyError::NoKey),
+        (&ED25519.replace("ILM", "\nILM"), KeyError::Wrapped),
+        (&format!("{ED25519}\nand more"), KeyError::Wrapped),
+        (&format!("# mine\nnote\n{ED25519}"), KeyError::Wrapped),
         (&ED25519[..ED25519.len() - 4], KeyError::Damaged),
     ] {
         assert_eq!(PublicKey::parse(text), Err(why), "{text}");

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! g  account 0 group    the group's record
+//! h  account 0 print    nothing: this key is an account key of the account
 //! p  account/name       the public repository's record
 //! n  account 0 label    the fingerprint of the key that was last removed under this name
 //! t  fingerprint        what is left of a removed key
@@ -11,17 +12,15 @@ use std::collections::BTreeSet;
 
 use serde::de::DeserializeOwned;
 
-use super::{
-    ConflictableTransactionError, InTransaction, IndexReader, KeyRecord, Overlay, TransactionalTree, Unavailable,
-};
-use super::{damaged, encoded, guarded, pair, parse_fingerprint};
+use super::{ConflictableTransactionError, InTransaction, IndexReader, KeyRecord, Overlay, Unavailable};
+use super::{Rows, Tallies, damaged, encoded, guarded, pair, parse_fingerprint};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
 use crate::registry::overlay::reach;
-use crate::registry::record::Tombstone;
+use crate::registry::record::{Holder, Tombstone};
 use crate::registry::row;
 
 fn row(kind: u8, rest: &[u8]) -> Vec<u8> {
@@ -52,55 +51,84 @@ fn tomb_name_row(name: &KeyName) -> Vec<u8> {
     row(b'n', &pair(name.account.as_str(), name.label.as_str().as_bytes()))
 }
 
-/// Takes over what an overlay has for this tree.
-pub(super) fn put(facts: &TransactionalTree, over: &Overlay) -> InTransaction<()> {
+/// An account key, by its account.
+fn person_row(account: &str, key: &[u8]) -> Vec<u8> {
+    row(b'h', &pair(account, key))
+}
+
+fn name_row(name: &KeyName) -> Vec<u8> {
+    pair(name.account.as_str(), name.label.as_str().as_bytes())
+}
+
+/// Takes over all that an overlay has.
+pub(super) fn put<T: Rows>(rows: &Tallies<'_, T>, over: &Overlay) -> InTransaction<()> {
+    put_keys(rows, over)?;
     for ((account, group), record) in &over.groups {
         match record {
-            Some(record) => facts.insert(group_row(account, group), encoded(record)?)?,
-            None => facts.remove(group_row(account, group))?,
+            Some(record) => rows.facts.put(&group_row(account, group), &encoded(record)?)?,
+            None => rows.facts.take(&group_row(account, group))?,
         };
     }
     for (repo, record) in &over.public {
         match record {
-            Some(record) => facts.insert(public_row(repo), encoded(record)?)?,
-            None => facts.remove(public_row(repo))?,
+            Some(record) => rows.facts.put(&public_row(repo), &encoded(record)?)?,
+            None => rows.facts.take(&public_row(repo))?,
         };
     }
     for (key, tomb) in &over.tombs {
-        facts.insert(tomb_row(key), encoded(tomb)?)?;
+        rows.facts.put(&tomb_row(key), &encoded(tomb)?)?;
     }
     for (name, key) in &over.tomb_names {
-        facts.insert(tomb_name_row(name), key.as_bytes())?;
+        rows.facts.put(&tomb_name_row(name), key.as_bytes())?;
+    }
+    for (name, fingerprint) in &over.names {
+        match fingerprint {
+            Some(fingerprint) => rows.names.put(&name_row(name), fingerprint.as_bytes())?,
+            None => rows.names.take(&name_row(name))?,
+        };
+    }
+    for (name, record) in &over.accounts {
+        match record {
+            Some(record) => rows.accounts.put(name.as_str().as_bytes(), &encoded(record)?)?,
+            None => rows.accounts.take(name.as_str().as_bytes())?,
+        };
     }
     Ok(())
 }
 
+/// Lets no name lead to a key that changes.
+pub(super) fn clear_names<T: Rows>(rows: &Tallies<'_, T>, over: &Overlay) -> InTransaction<()> {
+    over.names.keys().try_for_each(|name| rows.names.take(&name_row(name)).map(drop))
+}
+
 /// Takes over what an overlay has for the trees of keys.
-pub(super) fn put_keys(
-    keys: &TransactionalTree,
-    reaches: &TransactionalTree,
-    granted: &TransactionalTree,
-    over: &Overlay,
-) -> InTransaction<()> {
+fn put_keys<T: Rows>(rows: &Tallies<'_, T>, over: &Overlay) -> InTransaction<()> {
     for (fingerprint, record) in &over.keys {
+        let key = fingerprint.as_bytes();
         let old = match record {
-            Some(record) => keys.insert(fingerprint.as_bytes(), encoded(record)?)?,
-            None => keys.remove(fingerprint.as_bytes())?,
+            Some(record) => rows.keys.put(key, &encoded(record)?)?,
+            None => rows.keys.take(key)?,
         };
         if let Some(old) = old {
             let old: KeyRecord = row::decode(&old).map_err(ConflictableTransactionError::Abort)?;
             for account in reach(&old) {
-                reaches.remove(pair(account, fingerprint.as_bytes()))?;
+                rows.reach.take(&pair(account, key))?;
             }
             for grant in &old.grants {
-                granted.remove(pair(&grant.to_string(), fingerprint.as_bytes()))?;
+                rows.granted.take(&pair(&grant.to_string(), key))?;
+            }
+            if old.holder == Holder::AccountKey {
+                rows.facts.take(&person_row(old.account().as_str(), key))?;
             }
         }
         for account in record.iter().flat_map(reach) {
-            reaches.insert(pair(account, fingerprint.as_bytes()), &[])?;
+            rows.reach.put(&pair(account, key), &[])?;
         }
         for grant in record.iter().flat_map(|record| &record.grants) {
-            granted.insert(pair(&grant.to_string(), fingerprint.as_bytes()), &[])?;
+            rows.granted.put(&pair(&grant.to_string(), key), &[])?;
+        }
+        if let Some(record) = record.as_ref().filter(|record| record.holder == Holder::AccountKey) {
+            rows.facts.put(&person_row(record.account().as_str(), key), &[])?;
         }
     }
     Ok(())
@@ -118,6 +146,27 @@ impl IndexReader {
             found.push(row::decode(&value)?);
         }
         Ok(found)
+    }
+
+    /// The account keys of an account.
+    pub(in crate::registry) fn people(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
+        let prefix = person_row(account.as_str(), &[]);
+        let mut rows = self.0.facts.scan_prefix(&prefix);
+        let mut found = BTreeSet::new();
+        while let Some((row, _)) = guarded(|| rows.next().transpose())? {
+            found.insert(parse_fingerprint(row.get(prefix.len()..).unwrap_or_default())?);
+        }
+        Ok(found)
+    }
+
+    /// How many keys an account holds.
+    pub(in crate::registry) fn count(&self, account: &AccountName) -> Result<usize, Unavailable> {
+        let mut rows = self.0.names.scan_prefix(pair(account.as_str(), &[]));
+        let mut count = 0;
+        while guarded(|| rows.next().transpose())?.is_some() {
+            count += 1;
+        }
+        Ok(count)
     }
 
     /// What is left of a removed key.

@@ -58,6 +58,10 @@ pub(crate) struct Entry {
     pub(crate) seq: u64,
     /// The hash of the entry before; zeros for the first.
     pub(crate) prev: Hash,
+    /// Whether the next entry belongs to the same transaction: nothing of it happened before the one without this is there.
+    /// Each of these has a frame of its own. Since version 3 of the journal.
+    #[serde(default, skip_serializing_if = "is_last")]
+    pub(crate) more: bool,
     /// When it was checked.
     pub(crate) time: Timestamp,
     /// The operator.
@@ -66,11 +70,18 @@ pub(crate) struct Entry {
     pub(crate) changes: Vec<Change>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_last(more: &bool) -> bool {
+    !more
+}
+
 /// As much of an entry as the chain needs: reading it costs a fraction of reading an [`Entry`].
 #[derive(Debug, Deserialize)]
 pub(crate) struct Link {
     pub(crate) seq: u64,
     pub(crate) prev: Hash,
+    #[serde(default)]
+    pub(crate) more: bool,
 }
 
 impl Link {
@@ -86,8 +97,9 @@ impl Link {
         let (prev, rest) = rest.strip_prefix(br#","prev":""#)?.split_at_checked(64)?;
         let text = |bytes| std::str::from_utf8(bytes).ok();
         // Anything unusual is left to the other way of reading.
-        (rest.first() == Some(&b'"')).then_some(())?;
-        Some(Self { seq: text(seq)?.parse().ok()?, prev: Hash::try_from(text(prev)?.to_owned()).ok()? })
+        let more = rest.starts_with(br#"","more":true,"time":"#);
+        (more || rest.starts_with(br#"","time":"#)).then_some(())?;
+        Some(Self { seq: text(seq)?.parse().ok()?, prev: Hash::try_from(text(prev)?.to_owned()).ok()?, more })
     }
 }
 

@@ -20,9 +20,9 @@ pub(crate) const MARK: [u8; 4] = [0xf5, 0xc0, 0x9e, 0xff];
 /// The version of the format that this program writes. A new kind of change, or a new field in one, is a new version:
 /// a program that ignored it would do something else than was asked for.
 ///
-/// 1: entries. 2: more kinds of changes; may start with a snapshot. Journals of all versions up to this one are read; a file gets the newest
-/// version's header when it is opened, before anything is appended.
-pub(crate) const VERSION: u32 = 2;
+/// 1: entries. 2: more kinds of changes; may start with a snapshot. 3: transactions of several entries. Journals of all
+/// versions up to this one are read; a file gets the newest version's header when it is opened, before anything is appended.
+pub(crate) const VERSION: u32 = 3;
 /// The oldest version that it reads.
 pub(crate) const OLDEST: u32 = 1;
 /// The longest payload, in bytes. The bound on what a reader holds in memory at a time.

@@ -19,10 +19,10 @@ use rustix::io::Errno;
 use super::change::Unavailable;
 use super::files;
 use super::state::State;
-use entry::Hash;
+use entry::{Entry, Hash};
 use frame::Start;
 use known::Known;
-use walk::{End, Fault};
+use walk::{End, Fault, Kind, Passing};
 
 /// The journal's name in the registry's directory.
 pub(super) const NAME: &str = "journal";
@@ -30,6 +30,24 @@ pub(super) const NAME: &str = "journal";
 pub(super) const NEW: &str = "journal.new";
 /// How much space is set aside at a time, in bytes. Written with zeros, so that a commit changes no metadata of the file.
 const CHUNK: u64 = 1024 * 1024;
+
+/// Where frames are: the first entry of each, and its offset in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Places(Vec<(u64, u64)>);
+
+impl Places {
+    fn note(&mut self, passing: &Passing<'_>) {
+        if self.0.last().is_none_or(|(_, offset)| *offset != passing.offset) {
+            self.0.push((passing.seq, passing.offset));
+        }
+    }
+
+    /// The frame that has an entry; none when it is in no frame.
+    pub(super) fn of(&self, seq: u64) -> Option<u64> {
+        let behind = self.0.partition_point(|(first, _)| *first <= seq);
+        self.0.get(behind.checked_sub(1)?).map(|(_, offset)| *offset)
+    }
+}
 
 /// The open journal; the only value that writes it.
 #[derive(Debug)]
@@ -56,11 +74,17 @@ impl Journal {
         files::sync_dir(dir)
     }
 
-    /// Opens the journal, checks all of it, and cuts off a torn write at its end.
-    pub(super) fn open(dir: &Path) -> Result<Self, Fault> {
+    /// Opens the journal, checks all of it, and cuts off a torn write at its end. Says where its frames with entries are.
+    pub(super) fn open(dir: &Path) -> Result<(Self, Places), Fault> {
         let file = files::private().open(dir.join(NAME))?;
-        let end = walk::walk(&file, |_| Ok(()))?;
-        Self::with(file, end, dir)
+        let mut places = Places::default();
+        let end = walk::walk(&file, |passing| {
+            if passing.kind == Kind::Entry {
+                places.note(passing);
+            }
+            Ok(())
+        })?;
+        Ok((Self::with(file, end, dir)?, places))
     }
 
     /// The same, and what it comes to.
@@ -115,10 +139,17 @@ impl Journal {
     /// When there is no space to be set aside, or the lines are too long: nothing was written. Any later failure ends the
     /// process.
     pub(super) fn append(&mut self, lines: &[u8], seq: u64, hash: Hash) -> Result<(), Unavailable> {
-        let frame = frame::frame(lines).ok_or_else(|| Unavailable {
+        self.append_part(lines, seq, hash)?;
+        self.known.put(seq);
+        Ok(())
+    }
+
+    /// The same for an entry behind which more of its transaction follows: nothing is acknowledged yet.
+    pub(super) fn append_part(&mut self, line: &[u8], seq: u64, hash: Hash) -> Result<(), Unavailable> {
+        let frame = frame::frame(line).ok_or_else(|| Unavailable {
             reason: format!(
-                "a commit of {} bytes is too large: at most {} are possible",
-                lines.len(),
+                "{} bytes are too many for one entry: at most {} are possible",
+                line.len(),
                 frame::MAX_PAYLOAD
             ),
         })?;
@@ -132,9 +163,33 @@ impl Journal {
             files::end_process(&error, "the journal cannot be written");
         }
         self.sync();
-        self.known.put(seq);
         self.end = End { seq, hash, offset: end, ..self.end };
         Ok(())
+    }
+
+    /// Where the journal ends.
+    pub(super) fn end(&self) -> End {
+        self.end
+    }
+
+    /// Takes back the parts of a transaction that cannot be finished.
+    pub(super) fn take_back(&mut self, begin: End) {
+        if let Err(error) = self.file.set_len(begin.offset).and_then(|()| self.file.sync_all()) {
+            files::end_process(&error, "an unfinished transaction cannot be cut off");
+        }
+        self.end = End { length: begin.offset, ..begin };
+    }
+
+    /// The entries from the frame at this offset on, with their hashes.
+    pub(super) fn entries(
+        &self,
+        from: u64,
+        mut visit: impl FnMut(Entry, Hash) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        walk::again(&self.file, (from, self.end.offset), |line| {
+            let entry = serde_json::from_slice(line).map_err(|error| Fault::Io(io::Error::other(error)))?;
+            visit(entry, Hash::of(line))
+        })
     }
 
     /// Sets space aside up to `length`: asked for first, so that a full disk says so before anything is written.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use super::super::change::CommitError;
 use super::super::overlay::Overlay;
-use super::super::rules::Draft;
+use super::super::rules::{Draft, View};
 use super::super::snapshot::{self, Piece};
 use super::super::state::State;
 use super::entry::Entry;
@@ -118,12 +118,20 @@ fn parse(lines: &Receiver<Vec<Line>>, said: &SyncSender<Parsed>) -> Result<(), F
 
 fn apply(said: Receiver<Parsed>) -> Result<State, Fault> {
     let mut state = State::default();
+    // What the entries of a transaction come to whose last one was not reached yet. If it never is, nothing of it happened.
+    let mut begun = Overlay::default();
     for (line, what) in said.into_iter().flatten() {
         match what {
             Said::Piece(piece) => snapshot::put(&mut state, *piece),
             Said::Entry(entry) => {
-                let over = redo(&state, &entry).map_err(|error| line.damaged(error.to_string()))?;
-                state.apply(&over);
+                let over = redo(&state, begun, &entry).map_err(|error| line.damaged(error.to_string()))?;
+                begun = match entry.more {
+                    true => over,
+                    false => {
+                        state.apply(over);
+                        Overlay::default()
+                    }
+                };
             }
         }
     }
@@ -131,8 +139,8 @@ fn apply(said: Receiver<Parsed>) -> Result<State, Fault> {
 }
 
 /// An entry was checked when it was written; that it breaks a rule now says that the journal is not what was written.
-fn redo(state: &State, entry: &Entry) -> Result<Overlay, CommitError> {
-    let mut draft = Draft::new(state);
+pub(in super::super) fn redo(under: &dyn View, begun: Overlay, entry: &Entry) -> Result<Overlay, CommitError> {
+    let mut draft = Draft::over(under, begun);
     for change in &entry.changes {
         draft.apply(change, &entry.by, entry.time)?;
     }

@@ -100,13 +100,25 @@ pub(crate) fn walk<R: Read + Seek>(
         End { seq: 0, hash: Hash::default(), offset, length, torn: false, version, start, base: 0, base_end: offset };
     let mut snapshot = (start == Start::Snapshot).then(Digester::default);
     let mut payload = Vec::new();
+    // Where a transaction of several entries began that is not whole yet.
+    let mut begun: Option<End> = None;
     while frame_at(&mut source, end.offset, length, &mut payload)? {
+        let before = end;
+        let mut more = false;
         for line in payload.split(|byte| *byte == b'\n') {
             snapshot = match snapshot.take() {
                 Some(digester) => piece(line, digester, &mut end, &mut visit)?,
-                None => entry(line, &mut end, &mut visit).map(|()| None)?,
+                None if more => return Err(not_alone(&end)),
+                None => {
+                    more = entry(line, &mut end, &mut visit)?;
+                    None
+                }
             };
         }
+        if more && before.seq + 1 != end.seq {
+            return Err(not_alone(&end));
+        }
+        begun = more.then(|| begun.unwrap_or(before));
         end.offset += (FRAME_HEAD + payload.len()) as u64;
         if snapshot.is_none() && end.seq == end.base {
             end.base_end = end.offset;
@@ -123,7 +135,33 @@ pub(crate) fn walk<R: Read + Seek>(
         return Err(Fault::Damaged { offset: end.offset, seq: end.seq, what });
     }
     end.torn = rest.written;
-    Ok(end)
+    // What was never finished was never acknowledged: it is left out, as a torn write is.
+    Ok(begun.map_or(end, |begun| End { torn: true, ..begun }))
+}
+
+/// A part of a transaction has a frame of its own, so that an unfinished one can be cut off between two frames.
+fn not_alone(end: &End) -> Fault {
+    let what = "a part of a transaction shares its frame".to_owned();
+    Fault::Damaged { offset: end.offset, seq: end.seq, what }
+}
+
+/// Goes once more over the frames of a journal from one offset to another, of which [`walk`] found that they are good.
+pub(crate) fn again<R: Read + Seek>(
+    source: R,
+    (from, to): (u64, u64),
+    mut visit: impl FnMut(&[u8]) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    let mut source = BufReader::with_capacity(WINDOW, source);
+    source.seek(SeekFrom::Start(from))?;
+    let (mut at, mut payload) = (from, Vec::new());
+    while at < to {
+        if !frame_at(&mut source, at, to, &mut payload)? {
+            return Err(Fault::Io(io::Error::other("the journal changed while it was read")));
+        }
+        payload.split(|byte| *byte == b'\n').try_for_each(&mut visit)?;
+        at += (FRAME_HEAD + payload.len()) as u64;
+    }
+    Ok(())
 }
 
 /// A line of a snapshot; `None` comes back when it was the last.
@@ -148,8 +186,8 @@ fn piece(
     Ok(None)
 }
 
-/// An entry: the next in the chain.
-fn entry(line: &[u8], end: &mut End, visit: &mut impl FnMut(&Passing<'_>) -> Result<(), Fault>) -> Result<(), Fault> {
+/// An entry: the next in the chain. Says whether more of its transaction follows.
+fn entry(line: &[u8], end: &mut End, visit: &mut impl FnMut(&Passing<'_>) -> Result<(), Fault>) -> Result<bool, Fault> {
     let damaged = |what: String| Fault::Damaged { offset: end.offset, seq: end.seq, what };
     let link = Link::read(line).map_err(|error| damaged(format!("no entry: {error}")))?;
     let next = end.seq + 1;
@@ -162,7 +200,7 @@ fn entry(line: &[u8], end: &mut End, visit: &mut impl FnMut(&Passing<'_>) -> Res
     visit(&Passing { kind: Kind::Entry, offset: end.offset, seq: next, line })?;
     end.seq = next;
     end.hash = Hash::of(line);
-    Ok(())
+    Ok(link.more)
 }
 
 fn read_header<R: Read>(source: &mut R, length: u64) -> Result<(u32, Start), Fault> {

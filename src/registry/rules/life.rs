@@ -86,6 +86,24 @@ impl Draft<'_> {
         Ok(true)
     }
 
+    /// Both keys of the rotation say when it ends.
+    pub(super) fn overlap(&mut self, key: &Fingerprint, until: Timestamp) -> Result<bool, CommitError> {
+        let mut record = self.required(key)?;
+        let Some(rotation) = &mut record.replaced_by else { return Err(Conflict::NotReplaced(record.name).into()) };
+        if rotation.until == until {
+            return Ok(false);
+        }
+        rotation.until = until;
+        if let Some(mut other) = self.view().key(&rotation.key)?
+            && let Some(back) = other.replaces.as_mut().filter(|back| back.key == *key)
+        {
+            back.until = until;
+            self.put(other);
+        }
+        self.put(record);
+        Ok(true)
+    }
+
     /// Tells the other keys of its rotations what a key is called now.
     pub(super) fn tell_rotation(&mut self, record: &KeyRecord) -> Result<(), CommitError> {
         if let Some(rotation) = &record.replaces

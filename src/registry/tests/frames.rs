@@ -25,8 +25,9 @@ fn line(seq: u64, prev: Hash, account: &str) -> Vec<u8> {
 fn the_format_is_what_it_was() {
     // Journals of older programs must be read for ever: these bytes may not change within a version.
     assert_eq!(frame::header_of(1, Start::Entries), *b"pgjrnl\r\n\x01\0\0\0\x83\x1e\xb2\x0c");
-    assert_eq!(frame::header(Start::Snapshot)[..12], *b"pgsnap\r\n\x02\0\0\0");
-    assert_eq!(frame::header(Start::Entries), *b"pgjrnl\r\n\x02\0\0\0\xba\x97\x90\x6e");
+    assert_eq!(frame::header(Start::Snapshot)[..12], *b"pgsnap\r\n\x03\0\0\0");
+    assert_eq!(frame::header(Start::Entries), *b"pgjrnl\r\n\x03\0\0\0\x02\x3d\xd5\xb3");
+    assert_eq!(frame::header_of(2, Start::Entries), *b"pgjrnl\r\n\x02\0\0\0\xba\x97\x90\x6e");
     assert_eq!(frame::frame(b"{}").unwrap(), *b"\xf5\xc0\x9e\xff\x02\0\0\0\x31\x7b\xbc\x54{}");
     let first = line(1, Hash::default(), "a");
     assert_eq!(Hash::of(&first).to_string(), "f8a0b967cb601487291d6d6952318ca7a25756f6bbfcb5668b165f1512a1609b");
@@ -92,11 +93,11 @@ fn a_journal_of_version_1_is_read_and_raised() {
     bytes[..frame::HEADER].copy_from_slice(b"pgjrnl\r\n\x01\0\0\0\x83\x1e\xb2\x0c");
     assert_eq!(decode_journal(&bytes), Ok(1));
     std::fs::write(dir.path().join("journal"), &bytes).unwrap();
-    assert_eq!(Journal::open(dir.path()).unwrap().seq(), 1);
+    assert_eq!(Journal::open(dir.path()).unwrap().0.seq(), 1);
     let raised = std::fs::read(dir.path().join("journal")).unwrap();
     assert_eq!(raised[..frame::HEADER], frame::header(Start::Entries));
     assert_eq!(raised[frame::HEADER..], bytes[frame::HEADER..]);
-    assert_eq!(Journal::open(dir.path()).unwrap().seq(), 1);
+    assert_eq!(Journal::open(dir.path()).unwrap().0.seq(), 1);
 }
 
 #[test]

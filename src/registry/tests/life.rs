@@ -23,7 +23,7 @@ fn started(settled: bool) -> (tempfile::TempDir, Lookup, Amend) {
 /// Closes the registry, and opens it again without an index.
 fn replayed(dir: &Path, both: (Lookup, Amend)) -> (Lookup, Amend) {
     drop(both);
-    drop(std::fs::remove_file(dir.join("index.clean")));
+    lose_index(dir);
     open(dir).unwrap()
 }
 
@@ -112,6 +112,12 @@ fn a_rotation_inherits_and_both_keys_know_of_each_other() {
         commit(&amend, &[rename(1, "old")]);
         assert_eq!(found(&lookup, 1).replaced_by.unwrap().name, name("acme/agent"));
         assert_eq!(found(&lookup, 2).replaces.unwrap().name, name("acme/old"));
+        // The overlap ends when somebody says so, for both of them.
+        let overlap = |number| Change::KeyOverlap { key: key(number).fingerprint(), until: at("2031-06-01T00:00:00Z") };
+        assert!(commit(&amend, &[overlap(1)]).changed && !commit(&amend, &[overlap(1)]).changed);
+        assert_eq!(found(&lookup, 1).replaced_by.unwrap().until, at("2031-06-01T00:00:00Z"));
+        assert_eq!(found(&lookup, 2).replaces.unwrap().until, at("2031-06-01T00:00:00Z"));
+        assert_eq!(conflict(&amend, &[overlap(2)]), Conflict::NotReplaced(name("acme/agent")));
         let before = everything(&lookup);
         let (lookup, _amend) = replayed(dir.path(), (lookup, amend));
         assert_eq!(everything(&lookup), before);

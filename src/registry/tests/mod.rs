@@ -1,8 +1,10 @@
 //! The registry from the outside of its rooms: rules, durability, damage.
 
+mod catch_up;
 mod compaction;
 mod damage;
 mod frames;
+mod large;
 mod life;
 mod model;
 mod places;
@@ -100,6 +102,12 @@ fn settle(lookup: &Lookup) {
         assert!(start.elapsed() < Duration::from_secs(20), "the index is not built");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Takes the index away, so that it is built from the journal.
+fn lose_index(dir: &Path) {
+    drop(std::fs::remove_file(dir.join("index.clean")));
+    drop(std::fs::remove_dir_all(dir.join("index")));
 }
 
 /// A registry with two accounts and three keys, settled and closed.

@@ -140,7 +140,9 @@ enum Between {
     Nothing,
     Settle,
     Reopen,
-    /// Reopen without the clean mark, so that the index is built from the journal.
+    /// Reopen without the clean mark, so that the index is compared with the journal.
+    Compare,
+    /// Reopen without the index, so that it is built from the journal.
     Rebuild,
 }
 
@@ -149,6 +151,7 @@ fn between() -> impl Strategy<Value = Between> {
         12 => Just(Between::Nothing),
         2 => Just(Between::Settle),
         1 => Just(Between::Reopen),
+        1 => Just(Between::Compare),
         1 => Just(Between::Rebuild),
     ]
 }
@@ -180,10 +183,12 @@ proptest! {
             match between {
                 Between::Nothing => {}
                 Between::Settle => settle(&lookup),
-                Between::Reopen | Between::Rebuild => {
+                Between::Reopen | Between::Compare | Between::Rebuild => {
                     drop((lookup, amend));
-                    if matches!(between, Between::Rebuild) {
+                    if matches!(between, Between::Compare) {
                         drop(std::fs::remove_file(dir.path().join("index.clean")));
+                    } else if matches!(between, Between::Rebuild) {
+                        lose_index(dir.path());
                     }
                     (lookup, amend) = open(dir.path()).unwrap();
                 }

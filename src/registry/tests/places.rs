@@ -48,6 +48,37 @@ fn texts(list: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn people_and_counts_are_told_from_index_and_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lookup, amend) = open(dir.path()).unwrap();
+    settle(&lookup);
+    let person = |number, text: &str| {
+        let mut change = key_add(number, text, &[]);
+        if let Change::KeyAdd { holder, .. } = &mut change {
+            *holder = Holder::AccountKey;
+        }
+        change
+    };
+    let people = [person(1, "acme/jo"), person(2, "acme/mo"), person(3, "beta/jo"), key_add(4, "acme/ci", &[])];
+    commit(&amend, &[&[account_add("acme"), account_add("beta")][..], &people].concat());
+    commit(&amend, &[Change::KeyRemove { key: key(2).fingerprint() }]);
+    let check = |lookup: &Lookup| {
+        let acme = account("acme");
+        assert_eq!(lookup.people(&acme).unwrap().into_iter().collect::<Vec<_>>(), [key(1).fingerprint()]);
+        assert_eq!((lookup.count(&acme).unwrap(), lookup.count(&account("beta")).unwrap()), (2, 1));
+        assert_eq!((lookup.count(&account("ac")).unwrap(), lookup.people(&account("ac")).unwrap().len()), (0, 0));
+    };
+    check(&lookup);
+    drop((lookup, amend));
+    lose_index(dir.path());
+    let (lookup, _amend) = open(dir.path()).unwrap();
+    assert!(!from_index(&lookup));
+    check(&lookup);
+    settle(&lookup);
+    check(&lookup);
+}
+
+#[test]
 fn places_are_kept_and_go_together() {
     for settled in [false, true] {
         let dir = tempfile::tempdir().unwrap();
@@ -80,7 +111,7 @@ fn places_are_kept_and_go_together() {
         );
         assert_eq!(places(&lookup), after);
         drop((lookup, amend));
-        drop(std::fs::remove_file(dir.path().join("index.clean")));
+        lose_index(dir.path());
         let (lookup, amend) = open(dir.path()).unwrap();
         assert_eq!(places(&lookup), after);
         settle(&lookup);

@@ -80,7 +80,7 @@ fn being_killed_loses_nothing() {
 fn writes_where_it_cannot() {
     let dir = given();
     crate::registry::journal::Journal::create(&dir).unwrap();
-    let mut journal = crate::registry::journal::Journal::open(&dir).unwrap();
+    let (mut journal, _) = crate::registry::journal::Journal::open(&dir).unwrap();
     journal.append(b"x", 1, Default::default()).unwrap();
     println!("space is there");
     journal.break_for_test(&dir);
@@ -101,7 +101,7 @@ fn a_journal_that_cannot_be_written_ends_the_process() {
 fn a_full_disk_is_said_before_anything_is_written() {
     let dir = tempfile::tempdir().unwrap();
     crate::registry::journal::Journal::create(dir.path()).unwrap();
-    let mut journal = crate::registry::journal::Journal::open(dir.path()).unwrap();
+    let (mut journal, _) = crate::registry::journal::Journal::open(dir.path()).unwrap();
     journal.break_for_test(dir.path());
     // A file that cannot grow stands for a disk that is full: the refusal comes from the same place.
     let error = journal.append(b"x", 1, Default::default()).unwrap_err();

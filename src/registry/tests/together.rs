@@ -91,7 +91,7 @@ fn commits_go_on_while_the_index_is_built() {
     let adds: Vec<Change> = (0..6000).map(|n| key_add(n, &format!("acme/k{n}"), &["beta/lib"])).collect();
     commit(&amend, &adds);
     drop((lookup, amend));
-    std::fs::remove_file(dir.path().join("index.clean")).unwrap();
+    lose_index(dir.path());
     let (lookup, amend) = open(dir.path()).unwrap();
     let mut meanwhile = 0;
     for n in (0..6000).step_by(7) {
@@ -112,7 +112,7 @@ fn commits_go_on_while_the_index_is_built() {
     drop((lookup, amend));
     for mark in [true, false] {
         if !mark {
-            std::fs::remove_file(dir.path().join("index.clean")).unwrap();
+            lose_index(dir.path());
         }
         let (lookup, amend) = open(dir.path()).unwrap();
         assert_eq!(from_index(&lookup), mark);
@@ -169,7 +169,7 @@ fn scale() {
     times.sort();
     println!("commit p50 {:?} p99 {:?}", times[250], times[495]);
     drop((lookup, amend));
-    std::fs::remove_file(dir.path().join("index.clean")).unwrap();
+    lose_index(dir.path());
     let start = Instant::now();
     let (lookup, amend) = open(dir.path()).unwrap();
     timed("opened unclean", start);

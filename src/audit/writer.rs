@@ -1,0 +1,219 @@
+//! The thread that writes records, and the queue before it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::{PATIENCE, QUEUE};
+
+/// How often somebody who waits for a place in the queue looks again.
+const LOOK: Duration = Duration::from_millis(1);
+/// How many bytes are gathered for one write, about.
+const TOGETHER: usize = 64 * 1024;
+
+/// What waits in the queue.
+enum Item {
+    Line(String),
+    /// Answered when everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    queue: Option<SyncSender<Item>>,
+    thread: Option<JoinHandle<()>>,
+    patience: Duration,
+}
+
+impl Writer {
+    /// Opens the file, and starts the thread.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        Self::over(file, QUEUE, PATIENCE)
+    }
+
+    fn over(file: impl Write + Send + 'static, queue: usize, patience: Duration) -> io::Result<Self> {
+        let (send, items) = mpsc::sync_channel(queue);
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || run(file, &items))?;
+        Ok(Self { queue: Some(send), thread: Some(thread), patience })
+    }
+
+    /// Hands on a line; waits a little for a place in the queue, and then says the line in the log instead.
+    pub(super) fn put(&self, line: String) {
+        if let Some(line) = self.offer(Item::Line(line), self.patience) {
+            tracing::error!(record = %line, "an audit record cannot be written in time: the disk does not keep up");
+        }
+    }
+
+    /// Waits until everything before is written.
+    pub(super) fn flush(&self) {
+        let (done, written) = mpsc::sync_channel(1);
+        // However long that takes: whoever asks wants to know.
+        let gone = self.offer(Item::Flush(done), Duration::MAX).is_some() || written.recv().is_err();
+        if gone {
+            tracing::error!("the writer of audit records is gone");
+        }
+    }
+
+    /// Puts an item into the queue. A line for which there was no place in time comes back.
+    fn offer(&self, item: Item, patience: Duration) -> Option<String> {
+        let line = |item| match item {
+            Item::Line(line) => line,
+            Item::Flush(_) => String::new(),
+        };
+        let Some(queue) = &self.queue else { return Some(line(item)) };
+        let start = Instant::now();
+        let mut item = item;
+        loop {
+            match queue.try_send(item) {
+                Ok(()) => return None,
+                Err(TrySendError::Full(back)) if start.elapsed() < patience => item = back,
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => return Some(line(back)),
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the writer of audit records ended in a panic");
+        }
+    }
+}
+
+fn run(mut file: impl Write, items: &Receiver<Item>) {
+    let mut torn = false;
+    while let Ok(first) = items.recv() {
+        let (mut text, mut flushed) = (String::new(), None);
+        let mut next = Some(first);
+        while let Some(item) = next.take() {
+            match item {
+                Item::Line(line) => text.extend([line.as_str(), "\n"]),
+                Item::Flush(done) => flushed = Some(done),
+            }
+            if flushed.is_none() && text.len() < TOGETHER {
+                next = items.try_recv().ok();
+            }
+        }
+        write(&mut file, &text, &mut torn);
+        if flushed.is_some_and(|done| done.send(()).is_err()) {
+            tracing::debug!("whoever waited for the audit records has gone");
+        }
+    }
+}
+
+/// Writes whole lines. A line that is cut, as by a full disk, does not swallow the one behind it.
+fn write(file: &mut impl Write, text: &str, torn: &mut bool) {
+    let mut rest = text.as_bytes();
+    if *torn && !rest.is_empty() && file.write_all(b"\n").is_ok() {
+        *torn = false;
+    }
+    // One write for whole lines: those of processes that append to one file do not mix.
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(size @ 1..) => rest = rest.get(size..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            stopped => {
+                let error = stopped.err().unwrap_or_else(|| io::ErrorKind::WriteZero.into());
+                let written = text.len() - rest.len();
+                let whole = text.get(..written).map_or(0, |done| done.rfind('\n').map_or(0, |end| end + 1));
+                *torn |= whole < written;
+                for line in text.get(whole..).unwrap_or_default().lines() {
+                    tracing::error!(%error, record = %line, "an audit record cannot be written");
+                }
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// A disk that stands still, is full after some bytes, and keeps what it was given.
+    #[derive(Clone, Default)]
+    struct Disk {
+        stands: Arc<Mutex<()>>,
+        room: Arc<Mutex<Option<usize>>>,
+        kept: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Disk {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let _moving = self.stands.lock().unwrap();
+            let mut room = self.room.lock().unwrap();
+            let size = room.map_or(bytes.len(), |room| room.min(bytes.len()));
+            if size == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            *room = room.map(|room| room - size);
+            self.kept.lock().unwrap().extend(&bytes[..size]);
+            Ok(size)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Disk {
+        fn text(&self) -> String {
+            String::from_utf8(self.kept.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    #[test]
+    fn all_is_written_in_order_before_the_end() {
+        let disk = Disk::default();
+        let writer = Writer::over(disk.clone(), 8, Duration::from_secs(60)).unwrap();
+        (0..1000).for_each(|number| writer.put(number.to_string()));
+        drop(writer);
+        let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
+        assert_eq!(disk.text(), expected);
+    }
+
+    #[test]
+    fn a_disk_that_stands_still_costs_a_moment_and_no_record_in_silence() {
+        let disk = Disk::default();
+        let writer = Writer::over(disk.clone(), 4, Duration::from_millis(20)).unwrap();
+        let stands = disk.stands.lock().unwrap();
+        let start = Instant::now();
+        let refused: Vec<_> = (10..50)
+            .filter_map(|number: u32| writer.offer(Item::Line(number.to_string()), Duration::from_millis(20)))
+            .collect();
+        assert!(start.elapsed() < Duration::from_secs(10), "nobody hangs");
+        // A few are in the thread's hands, four are queued; who got no place has the record to tell it elsewhere.
+        assert!(refused.len() > 10, "{refused:?}");
+        drop(stands);
+        writer.flush();
+        let mut all: Vec<String> = disk.text().lines().map(str::to_owned).chain(refused).collect();
+        all.sort();
+        assert_eq!(all, (10..50).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_line_that_was_cut_does_not_swallow_the_next() {
+        let disk = Disk::default();
+        let writer = Writer::over(disk.clone(), 8, Duration::from_secs(60)).unwrap();
+        writer.put("whole".to_owned());
+        writer.flush();
+        *disk.room.lock().unwrap() = Some(3);
+        writer.put("broken".to_owned());
+        writer.flush();
+        *disk.room.lock().unwrap() = None;
+        writer.put("after".to_owned());
+        writer.flush();
+        assert_eq!(disk.text(), "whole\nbro\nafter\n");
+    }
+}
