@@ -10,7 +10,7 @@ mod handler;
 pub mod host_keys;
 mod line;
 pub mod listener;
-mod proxy;
+pub mod proxy;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
