@@ -153,4 +153,15 @@ with tempfile.TemporaryDirectory() as temp:
         for n, request in enumerate(found):
             if request:
                 seed("v2_request", f"{name}-{n}", b"\n".join(request))
+
+    # As HAProxy's proxy-protocol.txt has them, in front of a client's first line. No balancer wrote these.
+    hello = b"SSH-2.0-OpenSSH_9.2p1\r\n"
+    seed("proxy_header", "v1-tcp4", b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 2222\r\n" + hello)
+    seed("proxy_header", "v1-tcp6", b"PROXY TCP6 2001:db8::1 2001:db8::2 56324 2222\r\n" + hello)
+    seed("proxy_header", "v1-unknown", b"PROXY UNKNOWN\r\n" + hello)
+    start = b"\r\n\r\n\0\r\nQUIT\n"
+    ports = (56324).to_bytes(2, "big") + (2222).to_bytes(2, "big")
+    seed("proxy_header", "v2-tcp4", start + b"\x21\x11\x00\x0c" + bytes([192, 0, 2, 1, 192, 0, 2, 2]) + ports + hello)
+    seed("proxy_header", "v2-tcp6", start + b"\x21\x21\x00\x24" + bytes(range(32)) + ports + hello)
+    seed("proxy_header", "v2-local", start + b"\x20\x00\x00\x00" + hello)
     seed("config", "example", (fuzz.parent / "config.example.toml").read_bytes())

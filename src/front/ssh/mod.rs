@@ -11,7 +11,7 @@ pub mod host_keys;
 mod line;
 pub mod listener;
 mod places;
-mod proxy;
+pub mod proxy;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -18,17 +18,23 @@ const LONGEST_REST: u16 = 2048;
 
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ProxyError {
+pub enum ProxyError {
+    /// The peer sent too little, or nothing.
     #[error("the header did not come: {0}")]
     Io(#[from] io::Error),
+    /// It is something else, or says nothing that can be understood.
     #[error("what came is no PROXY header")]
     NoHeader,
+    /// Longer than any that says whose a connection is.
     #[error("the header is too long")]
     TooLong,
 }
 
 /// Reads the header, and not a byte more. `None`: the balancer speaks for itself, as in a health check, or does not know.
-pub(super) async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, ProxyError> {
+///
+/// # Errors
+/// [`ProxyError`]
+pub async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, ProxyError> {
     let mut bytes = vec![0; SIGNATURE.len()];
     stream.read_exact(&mut bytes).await?;
     if bytes == SIGNATURE {
