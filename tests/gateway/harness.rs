@@ -110,6 +110,11 @@ impl Gateway {
         self.path("config.toml")
     }
 
+    /// The daemon's process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().id()
+    }
+
     pub(crate) fn port(&self) -> u16 {
         self.port
     }

@@ -5,6 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::cache::CacheView;
 use crate::admin::explain::Explained;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::group::GroupView;
@@ -153,6 +154,8 @@ pub enum Request {
         changes: Vec<Change>,
     },
     PublicList {},
+    CacheShow {},
+    CacheClear {},
     Explain {
         key: String,
         repo: String,
@@ -203,6 +206,8 @@ pub enum Answer {
     Public(Vec<String>),
     /// Why a key may or may not fetch a repository.
     Explained(Box<Explained>),
+    /// What is kept of answers.
+    Cache(Box<CacheView>),
 }
 
 /// What comes back.

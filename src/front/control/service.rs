@@ -106,6 +106,8 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             with(group, |(account, group)| admin.group_remove(by, &account, &group, with_grants).map(Answer::Done))
         }
         Request::Apply { changes } => admin.apply(by, &changes).map(Answer::Done),
+        Request::CacheShow {} => admin.cache_show(by).map(|view| Answer::Cache(Box::new(view))),
+        Request::CacheClear {} => admin.cache_clear(by).map(Answer::Done),
         Request::PublicList {} => admin.public_list(by).map(Answer::Public),
         Request::Explain { key, repo, from } => {
             let all = both(parse.key_ref(&key), parse.repo(&repo));
