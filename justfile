@@ -78,6 +78,10 @@ damage-test factor="2":
 race-test rounds="200":
     PULLGATE_ROUNDS={{rounds}} cargo test --test storage -- --nocapture race::
 
+# 10,000 polls, clones and clients that leave; then the daemon's files, processes and memory. A short form is in `test`
+leak-test requests="10000":
+    PULLGATE_LEAK_REQUESTS={{requests}} cargo test --test gateway -- --nocapture leaks::
+
 # The registry at a million keys, as a table; takes minutes. docs/benchmarks.md has one with its machine
 bench-registry keys="1000000":
     PULLGATE_KEYS={{keys}} cargo bench --bench registry

@@ -15,6 +15,8 @@ mod support;
 mod apply;
 #[path = "cli/backup.rs"]
 mod backup;
+#[path = "cli/cache.rs"]
+mod cache;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/generate.rs"]

@@ -6,6 +6,7 @@
 pub mod account;
 mod account_key;
 mod apply;
+pub mod cache;
 pub mod explain;
 pub mod fault;
 pub mod group;
@@ -26,6 +27,7 @@ use crate::registry::change::{Change, CommitError, Told};
 use crate::registry::record::{KeyRecord, Tombstone};
 use crate::registry::{Amend, Lookup};
 use crate::usage::Usage;
+use cache::Keeper;
 use explain::Explainer;
 use fault::{Fault, Kind};
 use operator::Operator;
@@ -118,6 +120,7 @@ pub struct Admin {
     explainer: Option<Arc<dyn Explainer>>,
     usage: Usage,
     policy: Policy,
+    keeper: Option<Arc<dyn Keeper>>,
 }
 
 impl Admin {
@@ -125,7 +128,7 @@ impl Admin {
     #[must_use]
     pub fn new(lookup: Lookup, amend: Amend, audit: Audit) -> Self {
         let (usage, policy) = (Usage::default(), Policy::default());
-        Self { lookup, amend, audit, repos: None, explainer: None, usage, policy }
+        Self { lookup, amend, audit, repos: None, explainer: None, usage, policy, keeper: None }
     }
 
     /// The same, able to tell about repositories.
@@ -144,6 +147,12 @@ impl Admin {
     #[must_use]
     pub fn with_usage(self, usage: Usage) -> Self {
         Self { usage, ..self }
+    }
+
+    /// The same, able to tell what is kept of answers.
+    #[must_use]
+    pub fn with_keeper(self, keeper: Arc<dyn Keeper>) -> Self {
+        Self { keeper: Some(keeper), ..self }
     }
 
     /// The same, with a policy about new and changed keys.

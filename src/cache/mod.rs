@@ -7,6 +7,7 @@
 
 mod entry;
 mod reader;
+mod small;
 mod writer;
 
 use std::collections::HashMap;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 
 use entry::Entry;
 pub use reader::{Lost, Reader};
+pub use small::{By, Small, SmallSettings, Why};
 pub use writer::{Abandoned, Writer};
 
 /// Where bytes are kept, how many, and for how long.
@@ -43,6 +45,8 @@ pub struct Settings {
     pub grace: Duration,
     /// How long one slow reader may hold up the others of an entry that is passed on and not kept.
     pub stall: Duration,
+    /// Small things, in memory.
+    pub small: SmallSettings,
 }
 
 /// What an entry is found by: a hash that its maker answers for.
@@ -116,6 +120,12 @@ impl Cache {
         self.shelf.is_some()
     }
 
+    /// Room for small things of one kind; none when nothing is kept.
+    #[must_use]
+    pub fn small<T: Clone>(&self) -> Small<T> {
+        Small::new(self.shelf.as_ref().map(|shelf| shelf.settings.small))
+    }
+
     /// What there is under this key, now. Of many who ask for what is missing, one is told to write it.
     #[must_use]
     pub fn get(&self, key: Key) -> Found {
@@ -139,6 +149,17 @@ impl Cache {
         let writer = Writer::new(Arc::clone(shelf), key, Arc::clone(&entry));
         slots.insert(key, Slot { entry, made: now, last: now, reads: 1 });
         Found::Missing(writer, reader)
+    }
+
+    /// Entries that may be found, and bytes in files that are open.
+    #[must_use]
+    pub fn kept(&self) -> (usize, u64) {
+        (self.shelf.as_ref().map_or(0, |shelf| shelf.lock().len()), self.used())
+    }
+
+    /// Lets every entry go; says how many there were. Who reads one, or writes it, goes on.
+    pub fn clear(&self) -> usize {
+        self.shelf.as_ref().map_or(0, |shelf| shelf.lock().drain().count())
     }
 
     /// Bytes in files that are open.

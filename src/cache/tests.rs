@@ -15,6 +15,7 @@ fn settings(folder: &std::path::Path) -> Settings {
         single_life: Duration::from_secs(20),
         grace: Duration::from_secs(5),
         stall: Duration::from_secs(30),
+        small: SmallSettings { total: 1 << 20, life: Duration::from_secs(60) },
     }
 }
 

@@ -13,7 +13,7 @@ use crate::admin::fault::{Fault, Kind};
 ///
 /// Examples:
 ///   pullgate completions bash > /etc/bash_completion.d/pullgate
-///   pullgate completions zsh > "${fpath[1]}/_pullgate"
+///   pullgate completions fish > ~/.config/fish/completions/pullgate.fish
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(super) struct Completions {

@@ -8,6 +8,7 @@ mod account_key;
 mod apply;
 mod ask;
 mod backup;
+mod cache;
 mod check;
 mod declared;
 mod exit;
@@ -72,6 +73,8 @@ enum Noun {
     Repo(repo::Verb),
     #[command(subcommand)]
     Group(group::Verb),
+    #[command(subcommand)]
+    Cache(cache::Verb),
     Explain(explain::Args),
     Apply(apply::Args),
     Export(export::Args),
@@ -100,6 +103,7 @@ impl Noun {
             Self::AccountKey(verb) => verb.run(context),
             Self::Repo(verb) => verb.run(context),
             Self::Group(verb) => verb.run(context),
+            Self::Cache(verb) => verb.run(context),
             Self::Explain(args) => args.run(context),
             Self::Apply(args) => args.run(context),
             Self::Export(args) => args.run(context),

@@ -153,6 +153,7 @@ pub(super) fn unexpected(answer: &Answer) -> Fault {
         Answer::Groups(_) => "groups",
         Answer::Public(_) => "public repositories",
         Answer::Explained(_) => "an explanation",
+        Answer::Cache(_) => "what is kept",
     };
     Fault::new(Kind::Internal, format!("the daemon answered with {kind}, which was not asked for"))
 }

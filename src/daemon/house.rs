@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::config::Config;
 use super::explain::GateExplainer;
+use super::keeper::GitKeeper;
 use super::repos::StoreRepos;
 use crate::admin::Admin;
 use crate::audit::Audit;
@@ -136,9 +137,11 @@ impl House {
         let (lookup, amend) = open_registry(config)?;
         let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
+        let keeper = Arc::new(GitKeeper(git.clone()));
         let door = Door::new(gate, git, keys, config.limits.ssh, address);
         let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
         let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup, usage.clone(), config);
+        let admin = admin.with_keeper(keeper);
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
         Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage, audit })
     }

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod explain;
 pub mod house;
+mod keeper;
 pub mod log;
 pub mod repos;
 pub mod serve;

@@ -65,6 +65,12 @@ impl Fetch {
         self.protocol
     }
 
+    /// Whose permission it is.
+    #[must_use]
+    pub fn subject(&self) -> &Subject {
+        &self.subject
+    }
+
     /// Notes for the record where the pack came from.
     pub fn note(&mut self, source: Source) {
         self.source = Some(source);

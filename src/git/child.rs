@@ -2,7 +2,7 @@
 //! among them.
 
 use std::io::{Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -66,18 +66,37 @@ impl Child {
     /// Starts git for one permitted fetch, in a cell unless those are switched off.
     pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
         // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
-        Self::spawn(git, fetch, &["upload-pack", "--strict", "."])
+        Ready::new(git, fetch, &["upload-pack", "--strict", "."])?.start()
     }
 
-    /// Starts git for one request of protocol version 2, of one permitted fetch; its answer may serve others too, who were
-    /// permitted the same repository.
-    pub(super) fn start_request(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
+    /// Makes git ready for one request of protocol version 2, of one permitted fetch; its answer may serve others too, who
+    /// were permitted the same repository.
+    pub(super) fn ready_for_request(git: &Git, fetch: &Fetch) -> std::io::Result<Ready> {
         // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
         // (`protocol_v2_serve_loop` in git's serve.c).
-        Self::spawn(git, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
+        Ready::new(git, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
     }
 
-    fn spawn(git: &Git, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
+    /// Waits for the end; `None` for an end by signal.
+    pub(super) async fn wait(&mut self) -> std::io::Result<Option<i32>> {
+        let status = self.process.wait().await?;
+        // The leader is gone, and with it the certainty that the group's number is still ours.
+        self.group = None;
+        Ok(status.code())
+    }
+}
+
+/// A git that can be started, now or when there is a slot for it.
+#[derive(Debug)]
+pub(super) struct Ready {
+    command: Command,
+    /// The directory that was checked, open until it is started.
+    _dir: OwnedFd,
+}
+
+impl Ready {
+    fn new(git: &Git, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
+        let dir = fetch.repo().dir().try_clone_to_owned()?;
         let profile = of_fetch(&git.profile, fetch.repo());
         let launch = git.cells.launch(&profile, git.program.path(), arguments);
         // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
@@ -86,7 +105,7 @@ impl Child {
         command
             .args(launch.args)
             // The directory that was checked, by its open descriptor: whatever its path leads to by now.
-            .current_dir(format!("/proc/self/fd/{}", fetch.repo().dir().as_raw_fd()))
+            .current_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))
             .env_clear()
             .envs(ENVIRONMENT)
             // Where its own commands are, whatever script led to it.
@@ -105,7 +124,12 @@ impl Child {
         // By its path as well: git's own complaint would print it.
         command.env(format!("GIT_CONFIG_KEY_{}", CONFIG.len()), "safe.directory");
         command.env(format!("GIT_CONFIG_VALUE_{}", CONFIG.len()), fetch.repo().path());
-        let mut process = command.spawn()?;
+        Ok(Self { command, _dir: dir })
+    }
+
+    /// Starts it.
+    pub(super) fn start(mut self) -> std::io::Result<Child> {
+        let mut process = self.command.spawn()?;
         let lost = || std::io::Error::other("a pipe of the child is missing");
         let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
         let stdout = stdout.ok_or_else(lost)?;
@@ -114,15 +138,7 @@ impl Child {
             tracing::debug!(%error, "the pipe from git keeps its size");
         }
         let group = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { process, group, stdin, stdout, stderr: stderr.ok_or_else(lost)? })
-    }
-
-    /// Waits for the end; `None` for an end by signal.
-    pub(super) async fn wait(&mut self) -> std::io::Result<Option<i32>> {
-        let status = self.process.wait().await?;
-        // The leader is gone, and with it the certainty that the group's number is still ours.
-        self.group = None;
-        Ok(status.code())
+        Ok(Child { process, group, stdin, stdout, stderr: stderr.ok_or_else(lost)? })
     }
 }
 

@@ -71,6 +71,7 @@ mod tests {
             negotiation: Duration::from_secs(60),
             idle: Duration::from_secs(600),
             total: Duration::from_secs(3600),
+            slots: crate::git::SlotSettings::default(),
         }
     }
 

@@ -2,11 +2,16 @@
 
 mod child;
 mod clocks;
+pub mod counts;
 pub mod inbound;
 pub mod pkt_line;
+pub mod polls;
 mod profile;
 mod program;
 mod pump;
+mod slots;
+mod turn;
+mod v0;
 pub mod v2;
 
 use std::time::Duration;
@@ -16,12 +21,15 @@ use bytes::Bytes;
 pub use program::{Program, ProgramError};
 
 use crate::audit::Ended;
-use crate::cache::Cache;
+use crate::cache::{Cache, Small};
 use crate::gate::{Fetch, Unserved};
 use crate::model::protocol::GitProtocol;
 use crate::sandbox::{CellError, Cells, Profile, Report};
 use crate::store::is_shortage;
 use inbound::Inbound;
+use pump::{Begun, Served};
+pub use slots::SlotSettings;
+use slots::Slots;
 
 /// The clocks of one fetch, all in wall time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub struct Settings {
     pub idle: Duration,
     /// How long one fetch may take.
     pub total: Duration,
+    /// How many may have git work for them.
+    pub slots: SlotSettings,
 }
 
 impl Default for Settings {
@@ -43,6 +53,7 @@ impl Default for Settings {
             // seconds while it works.
             idle: Duration::from_secs(600),
             total: Duration::from_secs(6 * 3600),
+            slots: SlotSettings::default(),
         }
     }
 }
@@ -75,6 +86,29 @@ pub struct Finished {
     pub ended: Ended,
 }
 
+/// What is kept, and how often it was of use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Whether anything is kept.
+    pub enabled: bool,
+    /// Answers on disk, and their bytes; also of those that are only read to their end.
+    pub entries: usize,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Answers to polls in memory.
+    pub polls: usize,
+    /// Bytes of these.
+    pub poll_bytes: u64,
+    /// Gits that may make packs at a time.
+    pub slots: usize,
+    /// Gits that do.
+    pub running: usize,
+    /// Fetches that wait for that.
+    pub waiting: usize,
+    /// How often, since the daemon started.
+    pub counted: counts::Counted,
+}
+
 /// The git program, the cells that it works in, the clocks of its work, and what is kept of it.
 #[derive(Debug, Clone)]
 pub struct Git {
@@ -84,6 +118,9 @@ pub struct Git {
     report: Option<Report>,
     settings: Settings,
     cache: Cache,
+    polls: Small<polls::Said>,
+    slots: Slots,
+    counts: counts::Counts,
 }
 
 impl Git {
@@ -94,7 +131,8 @@ impl Git {
     pub fn new(program: Program, settings: Settings, cells: Cells, cache: Cache) -> Result<Self, CellError> {
         let profile = profile::of_program(&program);
         let report = cells.trial(&profile, program.path(), &["--version"], &child::ENVIRONMENT)?;
-        Ok(Self { program, profile, cells, report, settings, cache })
+        let (polls, slots) = (cache.small(), Slots::new(settings.slots));
+        Ok(Self { program, profile, cells, report, settings, cache, polls, slots, counts: counts::Counts::default() })
     }
 
     /// What its cells enforce; `None` when they are switched off.
@@ -109,24 +147,37 @@ impl Git {
         &self.program
     }
 
+    /// What is kept now, and how often it was of use.
+    #[must_use]
+    pub fn kept(&self) -> Kept {
+        let ((entries, bytes), (polls, poll_bytes)) = (self.cache.kept(), self.polls.used());
+        let (running, waiting) = self.slots.counts();
+        let counted = self.counts.now();
+        let (enabled, slots) = (self.cache.is_on(), self.slots.all());
+        Kept { enabled, entries, bytes, polls, poll_bytes, slots, running, waiting, counted }
+    }
+
+    /// Forgets everything that is kept; says how many answers that were. Who reads one reads on.
+    pub fn forget(&self) -> usize {
+        self.cache.clear() + self.polls.clear()
+    }
+
     /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
     pub async fn run<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
-        let (result, why) = match child::Child::start(self, &fetch) {
-            Ok(child) if self.cache.is_on() && fetch.protocol() == GitProtocol::V2 => {
-                let (served, source) = v2::serve(self, &fetch, child, inbound, &mut outbound).await;
-                if let Some(source) = source {
-                    fetch.note(source);
-                }
-                (served, Unserved::Repository)
+        let served = match fetch.protocol() {
+            GitProtocol::V2 if self.cache.is_on() => v2::serve(self, &fetch, inbound, &mut outbound).await,
+            GitProtocol::V0 | GitProtocol::V1 if self.cache.is_on() => {
+                v0::serve(self, &fetch, inbound, &mut outbound).await
             }
-            Ok(child) => (pump::serve(child, &self.settings, inbound, &mut outbound).await, Unserved::Repository),
-            Err(error) => {
-                tracing::error!(%error, "git cannot be started");
-                let why = if is_shortage(&error) { Unserved::Busy } else { Unserved::Repository };
-                (pump::Served { status: 128, ended: Ended::Failed, bytes_in: 0, bytes_out: 0 }, why)
+            GitProtocol::V0 | GitProtocol::V1 | GitProtocol::V2 => {
+                pump::own(self, &fetch, Begun::default(), inbound, &mut outbound).await
             }
         };
-        let pump::Served { status, ended, bytes_in, mut bytes_out } = result;
+        let Served { status, ended, why, bytes_in, mut bytes_out, source, pack } = served;
+        if let Some(source) = source {
+            self.counts.add(&source, pack, bytes_out);
+            fetch.note(source);
+        }
         // git's own complaint is in our log, and could name our paths; the client hears ours.
         let words = match ended {
             Ended::Served | Ended::ClientGone => None,
@@ -136,10 +187,11 @@ impl Git {
         };
         if let Some(words) = words {
             let words = words.to_string();
-            // Before the first byte git reads an error line; in the middle of something it would read it as data.
-            let told = if bytes_out == 0 {
+            // Before the first byte git reads an error line, and where it waits for an answer that has not begun, as it does
+            // when there was no room for it; in the middle of something it would read it as data.
+            let told = if bytes_out == 0 || why == Unserved::Busy {
                 let line = pkt_line::err(&words);
-                bytes_out = line.len() as u64;
+                bytes_out += line.len() as u64;
                 tokio::time::timeout(LAST_WORDS, outbound.send(line)).await
             } else {
                 tokio::time::timeout(LAST_WORDS, outbound.say(&words)).await
@@ -151,4 +203,10 @@ impl Git {
         fetch.finish(ended, bytes_out, bytes_in);
         (Finished { status, ended }, outbound)
     }
+}
+
+/// What to say when git cannot be started.
+fn cannot_start(error: &std::io::Error) -> Unserved {
+    tracing::error!(%error, "git cannot be started");
+    if is_shortage(error) { Unserved::Busy } else { Unserved::Repository }
 }

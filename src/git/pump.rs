@@ -1,13 +1,17 @@
 //! Bytes both ways between a client and its git, under the clocks.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::child::Child;
 use super::clocks::Clocks;
 use super::inbound::Inbound;
-use super::{Outbound, Settings};
-use crate::audit::Ended;
+use super::slots::Slot;
+use super::turn::{self, NoSlot};
+use super::v0::told::{Differs, Told};
+use super::{Git, Gone, Outbound, cannot_start};
+use crate::audit::{Ended, Source};
+use crate::gate::{Fetch, Unserved};
 use crate::model::text::printable_bytes;
 
 /// The largest piece that is read from git at once, in bytes.
@@ -16,28 +20,70 @@ pub(super) const PIECE: usize = 256 * 1024;
 const COMPLAINT: usize = 4096;
 
 /// What a fetch came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Served {
     pub(super) status: u32,
     pub(super) ended: Ended,
+    /// What to say of it if it failed.
+    pub(super) why: Unserved,
     pub(super) bytes_in: u64,
     pub(super) bytes_out: u64,
+    /// Where it came from, if the cache was asked.
+    pub(super) source: Option<Source>,
+    /// Whether a pack was asked for, and not only the refs.
+    pub(super) pack: bool,
+}
+
+/// What went to and fro before git was started.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    pub(super) bytes_in: u64,
+    pub(super) bytes_out: u64,
+    /// What the client has said, for git.
+    pub(super) pending: Bytes,
+    /// What git will say first and the client has been told already.
+    pub(super) told: Option<Told>,
+    /// Taken with the first that the client asks for, if not before.
+    pub(super) slot: Option<Slot>,
+}
+
+impl Served {
+    /// Something ended before git could serve it.
+    pub(super) fn not(ended: Ended, why: Unserved, bytes_in: u64, bytes_out: u64) -> Self {
+        Self { status: 128, ended, why, bytes_in, bytes_out, source: None, pack: false }
+    }
+}
+
+/// Serves with a git of the fetch's own, from its start.
+pub(super) async fn own(
+    git: &Git,
+    fetch: &Fetch,
+    begun: Begun,
+    inbound: Inbound,
+    outbound: &mut impl Outbound,
+) -> Served {
+    match Child::start(git, fetch) {
+        Ok(child) => serve(git, fetch, child, begun, inbound, outbound).await,
+        Err(error) => Served::not(Ended::Failed, cannot_start(&error), begun.bytes_in, begun.bytes_out),
+    }
 }
 
 /// Serves until git ends, the client leaves, or a clock runs out.
-pub(super) async fn serve(
+async fn serve(
+    git: &Git,
+    fetch: &Fetch,
     mut child: Child,
-    settings: &Settings,
+    begun: Begun,
     mut inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
-    let mut clocks = Clocks::start(settings);
-    let (mut bytes_in, mut bytes_out) = (0u64, 0u64);
+    let mut clocks = Clocks::start(&git.settings);
+    // `pending` is on its way to git and not yet in its pipe.
+    let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot } = begun;
+    let mut why = Unserved::Repository;
     let mut stdin = child.stdin.take();
     let mut buffer = BytesMut::with_capacity(PIECE);
     let mut complaint = Complaint::default();
-    // What is on its way to git and not yet in its pipe.
-    let mut pending = bytes::Bytes::new();
     // The client said that it has nothing more to ask.
     let mut client_ended = false;
     let ended = loop {
@@ -48,18 +94,21 @@ pub(super) async fn serve(
             read = child.stdout.read_buf(&mut buffer) => match read {
                 Ok(0) => break Ended::Served,
                 Ok(_) => {
-                    let piece = buffer.split().freeze();
-                    clocks.sending(&piece);
-                    let length = piece.len() as u64;
-                    // The client's reading is the one thing that may take long here; the clocks go on.
-                    tokio::select! {
-                        sent = outbound.send(piece) => match sent {
-                            Ok(()) => bytes_out += length,
-                            Err(super::Gone) => break Ended::ClientGone,
-                        },
-                        () = tokio::time::sleep_until(clocks.deadline()) => break Ended::TimedOut,
+                    let mut piece = buffer.split().freeze();
+                    if let Some(before) = &mut told {
+                        match before.hears(&piece) {
+                            Ok(None) => continue,
+                            Ok(Some(behind)) => (piece, told) = (behind, None),
+                            Err(Differs) => {
+                                tracing::warn!("git does not say what was kept of it: the repository changes");
+                                break Ended::Failed;
+                            }
+                        }
                     }
-                    clocks.moved();
+                    match send(piece, &mut clocks, outbound).await {
+                        Ok(length) => bytes_out += length,
+                        Err(ended) => break ended,
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "git cannot be read");
@@ -69,8 +118,19 @@ pub(super) async fn serve(
             next = inbound.next(), if pending.is_empty() && stdin.is_some() => match next {
                 Some(piece) => {
                     bytes_in += piece.len() as u64;
-                    pending = piece;
                     clocks.moved();
+                    // git is still, and has said all that it says unasked.
+                    if slot.is_none() && piece != b"0000".as_slice() {
+                        match turn::wait(git, fetch, false, &mut clocks, &inbound, outbound).await {
+                            Ok(mine) => slot = Some(mine),
+                            Err(NoSlot::Ended(ended)) => break ended,
+                            Err(NoSlot::Busy) => {
+                                why = Unserved::Busy;
+                                break Ended::Failed;
+                            }
+                        }
+                    }
+                    pending = piece;
                 }
                 None if inbound.flooded() => break Ended::Flooded,
                 // End of file, or the client is gone: git sees its input end and decides.
@@ -100,7 +160,43 @@ pub(super) async fn serve(
         Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
     };
     complaint.log();
-    Served { status, ended, bytes_in, bytes_out }
+    Served { status, ended, why, bytes_in, bytes_out, source: None, pack: slot.is_some() }
+}
+
+/// Sends bytes to the client under the clocks.
+pub(super) async fn send(bytes: Bytes, clocks: &mut Clocks, outbound: &mut impl Outbound) -> Result<u64, Ended> {
+    if bytes.is_empty() {
+        return Ok(0);
+    }
+    clocks.sending(&bytes);
+    let length = bytes.len() as u64;
+    // The client's reading is the one thing that may take long here; the clocks go on.
+    tokio::select! {
+        sent = outbound.send(bytes) => match sent {
+            Ok(()) => {
+                clocks.moved();
+                Ok(length)
+            }
+            Err(Gone) => Err(Ended::ClientGone),
+        },
+        () = tokio::time::sleep_until(clocks.deadline()) => Err(Ended::TimedOut),
+    }
+}
+
+/// Sends many bytes, piece by piece; with the number of those that went.
+pub(super) async fn send_all(
+    mut bytes: Bytes,
+    clocks: &mut Clocks,
+    outbound: &mut impl Outbound,
+) -> (u64, Result<(), Ended>) {
+    let mut sent = 0;
+    while !bytes.is_empty() {
+        match send(bytes.split_to(bytes.len().min(PIECE)), clocks, outbound).await {
+            Ok(length) => sent += length,
+            Err(ended) => return (sent, Err(ended)),
+        }
+    }
+    (sent, Ok(()))
 }
 
 /// How git itself ended, once its output did.

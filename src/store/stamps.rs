@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::BareRepo;
 
 /// Loose refs and their folders that are looked at before it costs more than it saves.
-const MOST: usize = 2000;
+const MOST: usize = 50_000;
 /// Folders within folders; a ref's name is not longer than a path.
 const DEEPEST: usize = 64;
 /// The longest file that is read, in bytes.
@@ -32,7 +32,9 @@ pub struct Unwatchable(pub &'static str);
 /// A repository at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamps {
-    /// Which repository, its configuration, and where its objects are: everything but the refs.
+    /// Which repository, and its configuration.
+    pub settings: [u8; 32],
+    /// The same, and where its objects are: everything but the refs.
     pub repository: [u8; 32],
     /// The refs.
     pub refs: [u8; 32],
@@ -65,36 +67,55 @@ struct Look {
 }
 
 impl BareRepo {
-    /// Looks at the repository: some microseconds, and up to two milliseconds with many loose refs.
+    /// Looks at the repository: some microseconds, and up to a millisecond for a thousand loose refs.
     ///
     /// # Errors
     /// [`Unwatchable`]
     pub fn stamps(&self) -> Result<Stamps, Unwatchable> {
-        let unreadable = |_| Unwatchable("unreadable");
-        let mut repository = Sha256::new();
-        let own = rustix::fs::fstat(&self.dir).map_err(unreadable)?;
-        add(&mut repository, "", Some(&own), false);
+        let settings = self.settings()?;
+        let mut repository = settings.clone();
         // Objects that were pruned must go from what is kept as well; packs come and go with that.
         for folder in ["objects", "objects/pack"] {
             add(&mut repository, folder, self.stat(folder)?.as_ref(), true);
         }
         let mut look = Look { refs: Sha256::new(), seen: 0, youngest: Duration::ZERO, whole_seconds: true };
+        // With reftable every change of a ref makes a new list, with new names in it.
+        look.refs.update(self.read_whole("reftable/tables.list")?);
+        for name in REFS {
+            let stat = self.stat(name)?;
+            // git would read it; from a pipe for as long as somebody likes.
+            if stat.is_some_and(|stat| FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile) {
+                return Err(Unwatchable("unreadable"));
+            }
+            look.at(name, stat.as_ref());
+        }
+        look.walk(self.dir.as_fd(), "refs", 0)?;
+        let Look { refs, youngest, whole_seconds, .. } = look;
+        let (settings, repository) = (settings.finalize().into(), repository.finalize().into());
+        Ok(Stamps { settings, repository, refs: refs.finalize().into(), youngest, whole_seconds })
+    }
+
+    /// Which repository it is, and its configuration, as in [`Stamps::settings`]: all that its capabilities depend on.
+    ///
+    /// # Errors
+    /// [`Unwatchable`]
+    pub fn settings_stamp(&self) -> Result<[u8; 32], Unwatchable> {
+        Ok(self.settings()?.finalize().into())
+    }
+
+    fn settings(&self) -> Result<Sha256, Unwatchable> {
+        let mut settings = Sha256::new();
+        let own = rustix::fs::fstat(&self.dir).map_err(|_| Unwatchable("unreadable"))?;
+        add(&mut settings, "", Some(&own), false);
         for name in READ {
             let bytes = self.read_whole(name)?;
             if name.starts_with("config") && includes(&bytes) {
                 return Err(Unwatchable("config-includes"));
             }
-            repository.update(bytes.len().to_le_bytes());
-            repository.update(&bytes);
+            settings.update(bytes.len().to_le_bytes());
+            settings.update(&bytes);
         }
-        // With reftable every change of a ref makes a new list, with new names in it.
-        look.refs.update(self.read_whole("reftable/tables.list")?);
-        for name in REFS {
-            look.at(name, self.stat(name)?.as_ref());
-        }
-        look.walk(self.dir.as_fd(), "refs", 0)?;
-        let Look { refs, youngest, whole_seconds, .. } = look;
-        Ok(Stamps { repository: repository.finalize().into(), refs: refs.finalize().into(), youngest, whole_seconds })
+        Ok(settings)
     }
 
     fn stat(&self, name: &str) -> Result<Option<Stat>, Unwatchable> {
@@ -129,6 +150,17 @@ impl BareRepo {
 /// Whether a configuration has parts in other files, which are not looked at. Says yes too often rather than too seldom.
 fn includes(config: &[u8]) -> bool {
     memchr::memmem::find(&config.to_ascii_lowercase(), b"include").is_some()
+}
+
+/// Whether a loose ref is no symbolic one, or one of another below `refs/`.
+fn stays_among_refs(folder: BorrowedFd<'_>, name: &str) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut bytes = Vec::new();
+    let read = openat(folder, name, flags, Mode::empty())
+        .map_err(std::io::Error::from)
+        .and_then(|file| std::fs::File::from(file).take(LONGEST).read_to_end(&mut bytes));
+    let target = bytes.strip_prefix(b"ref:").map(|target| target.trim_ascii_start().starts_with(b"refs/"));
+    read.is_ok() && target != Some(false)
 }
 
 fn add(hash: &mut Sha256, name: &str, stat: Option<&Stat>, times: bool) {
@@ -201,7 +233,13 @@ impl Look {
             };
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Directory => self.walk(folder.as_fd(), &name, depth + 1)?,
-                FileType::RegularFile => self.at(&name, Some(&stat)),
+                FileType::RegularFile => {
+                    self.at(&name, Some(&stat));
+                    // Not the name of an object and a line end: it may stand for something that is not looked at.
+                    if !matches!(stat.st_size, 41 | 65) && !stays_among_refs(folder.as_fd(), &name) {
+                        return Err(Unwatchable("odd-ref"));
+                    }
+                }
                 FileType::Symlink
                 | FileType::Fifo
                 | FileType::Socket

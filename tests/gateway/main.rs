@@ -26,7 +26,9 @@ mod harness;
 mod hostile_clients;
 mod hostile_repos;
 mod keys;
+mod leaks;
 mod messages;
+mod polls;
 #[path = "../../benches/peers/client.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod raw;

@@ -146,7 +146,7 @@ fn a_removed_key_is_refused_on_its_open_connection() {
 #[test]
 fn a_client_that_leaves_takes_its_git_along() {
     let gateway = Gateway::start();
-    gateway.repo("acme/app");
+    let bare = gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     let line = gateway.ssh_line(&key);
     let mut ssh = Command::new("ssh")
@@ -156,6 +156,11 @@ fn a_client_that_leaves_takes_its_git_along() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    // Who asks for nothing has no git.
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let want = format!("want {} side-band-64k\n", tip.trim());
+    let asked = format!("{:04x}{want}0000", want.len() + 4);
+    std::io::Write::write_all(ssh.stdin.as_mut().unwrap(), asked.as_bytes()).unwrap();
     wait_until("git serves", || served_children(&gateway) > 0);
     ssh.kill().unwrap();
     ssh.wait().unwrap();

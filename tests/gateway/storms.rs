@@ -1,6 +1,8 @@
 //! Many clients ask the same: one git answers, everybody gets the right pack, and nobody gets what they may not have.
 
+use std::io::Write as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::harness::{Gateway, plain_git, run, wait_until};
 
@@ -214,4 +216,100 @@ fn a_new_tag_on_a_kept_commit_is_seen() {
         gateway.git(&key, &["clone", "-q", "--depth=1", &url, tag]).ok();
         run(plain_git(&gateway.path(tag)).args(["rev-parse", "--verify", "-q", tag])).ok();
     }
+}
+
+/// A fetch of version 0 that has asked for something and says no more: its git waits, and holds its slot.
+fn holds_a_slot(gateway: &Gateway, key: &Path, want: &str) -> std::process::Child {
+    let words = gateway.ssh_line(key);
+    let mut words = words.split(' ');
+    let mut ssh = Command::new(words.next().unwrap());
+    ssh.args(words).args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"]);
+    let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let line = format!("want {want} side-band-64k ofs-delta\n");
+    let said = format!("{:04x}{line}0000", line.len() + 4);
+    ssh.stdin.as_mut().unwrap().write_all(said.as_bytes()).unwrap();
+    ssh
+}
+
+fn has_children(gateway: &Gateway) -> bool {
+    let parent = format!(" {} ", gateway.pid());
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok())
+        .filter_map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.get(1..).unwrap_or_default().to_owned()))
+        .any(|rest| rest.starts_with(&parent))
+}
+
+#[test]
+fn fetches_wait_for_their_turn_and_what_is_kept_does_not() {
+    let gateway = Gateway::start_with(|config| {
+        config.replace("slots = 0", "slots = 1").replace("slot_wait_seconds = 600", "slot_wait_seconds = 5")
+    });
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    settle();
+    let url = gateway.url("acme/app");
+    gateway.git(&key, &["clone", "-q", &url, "kept"]).ok();
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    wait_until("no git runs", || !has_children(&gateway));
+    let mut holder = holds_a_slot(&gateway, &key, tip.trim());
+    wait_until("its git runs", || has_children(&gateway));
+    // What is kept takes no slot, and polls do not.
+    gateway.git(&key, &["clone", "-q", &url, "kept2"]).ok();
+    assert_eq!(gateway.git(&key, &["ls-remote", &url]).ok(), gateway.refs(&bare));
+    // What is not kept waits, is told so, and not for ever.
+    for version in ["2", "0"] {
+        let version = format!("protocol.version={version}");
+        let busy = gateway.git(&key, &["-c", &version, "clone", "--progress", "--depth=1", &url, "busy"]).failed();
+        assert!(busy.contains("waiting for a free slot, 0 ahead"), "{busy}");
+        assert!(busy.contains("[busy]"), "{busy}");
+    }
+    let mut waiting = gateway.git_command(&key);
+    waiting.args(["clone", "-q", "--depth=1", &url, "waits"]);
+    let waiting = std::thread::spawn(move || run(&mut waiting));
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    let said = waiting.join().unwrap();
+    assert!(!said.err.contains("waiting"), "nothing is said to who wants to hear nothing: {}", said.err);
+    said.ok();
+    is_sound(&gateway.path("waits"), false);
+}
+
+/// An operator sees what is kept and what it was good for, and can have it forgotten.
+#[test]
+fn an_operator_sees_the_cache_and_clears_it() {
+    let gateway = Gateway::start();
+    let empty = gateway.pullgate(["cache", "show"]).ok();
+    assert!(empty.contains("0 answers, 0 B") && !empty.contains("BYPASS BECAUSE"), "{empty}");
+    assert!(gateway.pullgate(["cache", "clear"]).ok().contains("nothing was kept"));
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    settle();
+    let url = gateway.url("acme/app");
+    let clone = |copy: &str, version: &str| {
+        gateway.git(&key, &["-c", version, "clone", "-q", &url, copy]).ok();
+    };
+    clone("one", "protocol.version=2");
+    clone("two", "protocol.version=2");
+    clone("old", "protocol.version=0");
+    gateway.git(&key, &["ls-remote", &url]).ok();
+    wait_for_sources(&gateway, 4);
+    let shown =
+        || -> serde_json::Value { serde_json::from_str(&gateway.pullgate(["cache", "show", "--json"]).ok()).unwrap() };
+    // The record is written a moment after it is counted.
+    let view = shown();
+    let counts = |of: &str| ["hit", "joined", "miss", "bypass"].map(|word| view[of][word].as_u64().unwrap());
+    assert_eq!((counts("packs"), counts("polls")), ([1, 0, 1, 1], [1, 0, 0, 0]), "{view}");
+    assert_eq!(view["bypasses"]["old-protocol"], 1);
+    assert_eq!((&view["entries"], &view["running"], &view["waiting"]), (&1.into(), &0.into(), &0.into()));
+    assert!(view["bytes"].as_u64().unwrap() > 0 && view["poll_bytes"].as_u64().unwrap() > 0, "{view}");
+    let text = gateway.pullgate(["cache", "show"]).ok();
+    assert!(text.contains("old-protocol") && text.contains("kept on disk    1 answers"), "{text}");
+    let cleared = gateway.pullgate(["cache", "clear"]).ok();
+    assert!(cleared.contains("forgot 4 answers"), "{cleared}");
+    assert_eq!((shown()["entries"].as_u64(), shown()["poll_entries"].as_u64()), (Some(0), Some(0)));
+    clone("three", "protocol.version=2");
+    wait_for_sources(&gateway, 5);
+    assert_eq!(shown()["packs"]["miss"], 2);
 }

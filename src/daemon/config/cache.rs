@@ -5,7 +5,7 @@ use std::path::Path;
 use super::limits::{count, number, seconds};
 use super::section::{Section, Wrong, wrong};
 use super::values;
-use crate::cache::Settings;
+use crate::cache::{Settings, SmallSettings};
 
 /// How long a writer goes on without a reader, and how long one reader may hold up the others. Nobody has had to set them.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -24,6 +24,10 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path, state_dir: &Path) -
         single_life: section.take("single_life_seconds", std::time::Duration::from_secs(300), seconds),
         grace: GRACE,
         stall: STALL,
+        small: SmallSettings {
+            total: section.take("polls_mib", 256 * MIB, mebibytes),
+            life: section.take("poll_life_seconds", std::time::Duration::from_secs(60), seconds),
+        },
     };
     enabled.then_some(settings)
 }

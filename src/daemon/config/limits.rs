@@ -38,6 +38,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
         ("negotiation_seconds", &mut git.negotiation),
         ("fetch_idle_seconds", &mut git.idle),
         ("fetch_seconds", &mut git.total),
+        ("slot_wait_seconds", &mut git.slots.wait),
         ("drain_seconds", drain),
     ] {
         *clock = section.take(key, *clock, seconds);
@@ -48,8 +49,16 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
         ("connections", &mut ssh.connections),
         ("channels_per_connection", &mut ssh.channels),
         ("keys_per_connection", &mut ssh.key_probes),
+        ("slot_queue", &mut git.slots.queue),
     ] {
         *bound = section.take(key, *bound, count);
+    }
+    for (key, bound) in [
+        ("slots", &mut git.slots.slots),
+        ("slots_per_key", &mut git.slots.per_key),
+        ("slots_per_repository", &mut git.slots.per_repository),
+    ] {
+        *bound = section.take(key, *bound, count_or_none);
     }
     limits
 }
@@ -71,6 +80,11 @@ pub(super) fn count(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
     const REMEDY: &str = "write a whole number from 1 to 1000000";
     let number = number(value, MOST, REMEDY)?;
     usize::try_from(number).or_else(|_| wrong("is too large", REMEDY))
+}
+
+/// A count, or 0 for what the machine suggests.
+fn count_or_none(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
+    if value.as_integer() == Some(0) { Ok(0) } else { count(value) }
 }
 
 pub(super) fn number(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {

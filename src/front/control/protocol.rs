@@ -5,6 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::cache::CacheView;
 use crate::admin::explain::Explained;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::group::GroupView;
@@ -162,6 +163,8 @@ pub enum Request {
     PublicList {
         after: Option<String>,
     },
+    CacheShow {},
+    CacheClear {},
     Explain {
         key: String,
         repo: String,
@@ -212,6 +215,8 @@ pub enum Answer {
     Public(Page<String>),
     /// Why a key may or may not fetch a repository.
     Explained(Box<Explained>),
+    /// What is kept of answers.
+    Cache(Box<CacheView>),
 }
 
 /// What comes back.

@@ -113,6 +113,8 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             parse.done()?;
             admin.public_list(by, after.as_ref()).map(Answer::Public)
         }
+        Request::CacheShow {} => admin.cache_show(by).map(|view| Answer::Cache(Box::new(view))),
+        Request::CacheClear {} => admin.cache_clear(by).map(Answer::Done),
         Request::Explain { key, repo, from } => {
             let all = both(parse.key_ref(&key), parse.repo(&repo));
             let from = parse.optional(from, |parse, text| parse.address(&text));

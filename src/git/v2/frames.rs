@@ -2,7 +2,9 @@
 
 use bytes::{Bytes, BytesMut};
 
-/// What four digits say (`packet_read_with_status` in git's `pkt-line.c`).
+use crate::git::pkt_line;
+
+/// What four digits say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Head {
     /// `0000`
@@ -15,15 +17,10 @@ enum Head {
 
 /// The head of a pkt-line; `None` when it is none that either side may send.
 fn head(digits: [u8; 4]) -> Option<Head> {
-    let value = digits.iter().try_fold(0usize, |sum, digit| {
-        let value = char::from(*digit).to_digit(16)?;
-        Some(sum * 16 + usize::try_from(value).ok()?)
-    })?;
-    match value {
+    match pkt_line::length(&digits)? {
         0 => Some(Head::Flush),
         1 => Some(Head::Delimiter),
-        4..=65_520 => Some(Head::Line(value)),
-        _ => None,
+        length => Some(Head::Line(length)),
     }
 }
 

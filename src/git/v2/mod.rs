@@ -1,169 +1,340 @@
 //! Protocol version 2, in which every request is a whole question: equal questions of many clients are answered by one git,
-//! and the answer is kept for those who come later. What is no such question goes to the connection's own git, unchanged.
+//! and the answer is kept for those who come later. What is no such question goes to a git of the connection's own,
+//! unchanged; a client that asks nothing else has none.
 //!
 //! Nothing here knows who asks. It is reached with a [`Fetch`] in hand, which is the permission for this repository.
 
 pub mod frames;
+mod own;
 mod produce;
-mod relay;
+pub(super) mod relay;
 pub mod request;
 
-use bytes::{Bytes, BytesMut};
-use tokio::io::AsyncReadExt as _;
+use std::sync::Arc;
 
-use super::child::Child;
+use bytes::Bytes;
+
 use super::clocks::Clocks;
 use super::inbound::Inbound;
-use super::pump::{Complaint, PIECE, Served, exit_of, write_some};
-use super::{Git, Gone, Outbound, pkt_line};
+use super::polls::ask::Ask;
+use super::polls::{self, Capabilities};
+use super::pump::{Served, send_all};
+use super::slots::Slot;
+use super::turn::{self, NoSlot};
+use super::{Git, Outbound, cannot_start};
 use crate::audit::{Ended, Source};
-use crate::gate::Fetch;
-use frames::{Answers, Piece, Splitter};
+use crate::gate::{Fetch, Unserved};
+use frames::{Piece, Splitter};
+use own::{Moved, Own};
 use relay::Relayed;
 use request::{Plan, Question};
 
-/// What waits for its turn.
+/// A client's farewell.
+const FLUSH: &[u8] = b"0000";
+
+/// What is to be done next.
 enum Turn {
-    /// A question that may be answered without the connection's git, and how it was asked.
-    Question(Question, Bytes),
-    /// Nothing.
-    None,
+    /// A fetch that may be answered without the connection's git, and how it was asked.
+    Fetch(Question, Bytes),
+    /// A question about refs, likewise.
+    Refs(Ask, Bytes),
+    /// For the connection's git, with the number of requests that end in it.
+    Own(Bytes, u64, Weight),
 }
 
-/// Serves until git ends, the client leaves, or a clock runs out. `child` is the connection's own git, which has not said
-/// anything yet.
-pub(super) async fn serve(
-    git: &Git,
-    fetch: &Fetch,
-    mut child: Child,
-    mut inbound: Inbound,
-    outbound: &mut impl Outbound,
-) -> (Served, Option<Source>) {
-    let mut clocks = Clocks::start(&git.settings);
-    let (mut bytes_in, mut bytes_out) = (0u64, 0u64);
-    let mut stdin = child.stdin.take();
-    let mut buffer = BytesMut::with_capacity(PIECE);
-    let mut complaint = Complaint::default();
-    let mut pending = Bytes::new();
-    let (mut splitter, mut answers) = (Splitter::default(), Answers::default());
-    // The capabilities are the first answer, to no request.
-    let mut owed = 1;
-    let (mut turn, mut source, mut client_ended) = (Turn::None, None, false);
-    let ended = loop {
-        if pending.is_empty() && matches!(turn, Turn::None) {
-            match splitter.next_piece() {
-                Some(Piece::Pass(bytes, requests)) => {
-                    pending = bytes;
-                    owed += requests;
-                }
-                Some(Piece::Request(bytes)) => match request::plan(&bytes) {
-                    Plan::Keep(question) if !answers.is_broken() => turn = Turn::Question(question, bytes),
-                    Plan::Keep(_) => (pending, owed) = (bytes, owed + 1),
-                    Plan::Pass(why) => {
-                        if let Some(why) = why {
-                            source = Some(Source::Bypass(why.to_owned()));
-                        }
-                        (pending, owed) = (bytes, owed + 1);
-                    }
-                },
-                None if client_ended => match splitter.rest() {
-                    Some(Piece::Pass(bytes, _) | Piece::Request(bytes)) => pending = bytes,
-                    // End of file, or the client is gone: git sees its input end and decides.
-                    None => stdin = None,
-                },
-                None => {}
-            }
-        }
-        // Answers go out in the order of their questions.
-        if answers.ended() == Some(owed)
-            && let Turn::Question(question, asked) = std::mem::replace(&mut turn, Turn::None)
-        {
-            match relay::answer(git, fetch, &question, &mut clocks, &inbound, outbound).await {
-                Relayed::Whole(bytes, from) => {
-                    bytes_out += bytes;
-                    source = Some(from);
-                    continue;
-                }
-                Relayed::Not(why) => {
-                    source = Some(Source::Bypass(why.to_owned()));
-                    pending = asked;
-                    owed += 1;
-                }
-                Relayed::Broken(bytes, ended) => {
-                    bytes_out += bytes;
-                    break ended;
-                }
-            }
-        }
-        if buffer.capacity() - buffer.len() < PIECE / 2 {
-            buffer.reserve(PIECE);
-        }
-        let idle = pending.is_empty() && matches!(turn, Turn::None);
-        tokio::select! {
-            read = child.stdout.read_buf(&mut buffer) => match read {
-                Ok(0) => break Ended::Served,
-                Ok(_) => {
-                    let piece = buffer.split().freeze();
-                    answers.feed(&piece);
-                    match send(piece, &mut clocks, outbound).await {
-                        Ok(length) => bytes_out += length,
-                        Err(ended) => break ended,
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "git cannot be read");
-                    break Ended::Failed;
-                }
-            },
-            next = inbound.next(), if idle && !client_ended && stdin.is_some() => match next {
-                Some(piece) => {
-                    bytes_in += piece.len() as u64;
-                    splitter.push(&piece);
-                    clocks.moved();
-                }
-                None if inbound.flooded() => break Ended::Flooded,
-                None => client_ended = true,
-            },
-            written = write_some(&mut stdin, &pending), if !pending.is_empty() => match written {
-                Ok(length) => drop(pending.split_to(length)),
-                // git has stopped reading; what it has to say comes on its output.
-                Err(_) => { stdin = None; pending.clear(); }
-            },
-            more = complaint.read(&mut child.stderr), if !complaint.over => complaint.over = !more,
-            () = tokio::time::sleep_until(clocks.deadline()) => break Ended::TimedOut,
-            () = outbound.gone() => break Ended::ClientGone,
-        }
-        if inbound.flooded() {
-            break Ended::Flooded;
-        }
-    };
-    drop(stdin);
-    let (status, ended) = match ended {
-        Ended::Served => exit_of(&mut child, &mut complaint).await,
-        Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
-    };
-    complaint.log();
-    (Served { status, ended, bytes_in, bytes_out }, source)
+/// What a request costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// No slot is taken for it.
+    Light,
+    /// It may end in a pack.
+    Heavy,
 }
 
-/// Sends bytes to the client under the clocks.
-async fn send(bytes: Bytes, clocks: &mut Clocks, outbound: &mut impl Outbound) -> Result<u64, Ended> {
-    clocks.sending(&bytes);
-    let length = bytes.len() as u64;
-    // The client's reading is the one thing that may take long here; the clocks go on.
-    tokio::select! {
-        sent = outbound.send(bytes) => match sent {
-            Ok(()) => {
-                clocks.moved();
-                Ok(length)
-            }
-            Err(Gone) => Err(Ended::ClientGone),
+/// One connection's talk.
+struct Talk<'a, O> {
+    git: &'a Git,
+    fetch: &'a Fetch,
+    inbound: Inbound,
+    outbound: &'a mut O,
+    clocks: Clocks,
+    splitter: Splitter,
+    known: Option<Arc<Capabilities>>,
+    own: Option<Own>,
+    /// While its own git works on what may become a pack.
+    slot: Option<Slot>,
+    bytes_in: u64,
+    bytes_out: u64,
+    source: Option<Source>,
+    why: Unserved,
+    /// A pack was asked for, and not only the refs.
+    pack: bool,
+    client_ended: bool,
+}
+
+/// Serves until git ends, the client leaves, or a clock runs out.
+pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inbound, outbound: &mut O) -> Served {
+    let mut talk = Talk {
+        git,
+        fetch,
+        inbound,
+        outbound,
+        clocks: Clocks::start(&git.settings),
+        splitter: Splitter::default(),
+        known: None,
+        own: None,
+        slot: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        source: None,
+        why: Unserved::Repository,
+        pack: false,
+        client_ended: false,
+    };
+    let ended = match talk.all().await {
+        Ok(()) => Ended::Served,
+        Err(ended) => ended,
+    };
+    let (status, ended) = match (ended, talk.own.take()) {
+        (Ended::Served, None) => (0, ended),
+        (Ended::Served, Some(own)) => match own.exit().await {
+            // git complains of a client that leaves in the middle; the fault is not its own.
+            (status, Ended::Failed) if talk.client_ended && talk.bytes_out > 0 => (status, Ended::ClientGone),
+            other => other,
         },
-        () = tokio::time::sleep_until(clocks.deadline()) => Err(Ended::TimedOut),
+        (Ended::ClientGone, own) if talk.inbound.flooded() => {
+            own.inspect(Own::log);
+            (128, Ended::Flooded)
+        }
+        (Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded, own) => {
+            own.inspect(Own::log);
+            (128, ended)
+        }
+    };
+    Served {
+        status,
+        ended,
+        why: talk.why,
+        bytes_in: talk.bytes_in,
+        bytes_out: talk.bytes_out,
+        source: talk.source,
+        pack: talk.pack,
     }
 }
 
-/// What a client is told whose pack cannot be completed. The next try may find another git, or one that works.
-fn broken_off() -> Bytes {
-    pkt_line::broken_off("the pack broke off: git ended early on this gateway; try again")
+impl<O: Outbound> Talk<'_, O> {
+    async fn all(&mut self) -> Result<(), Ended> {
+        match polls::capabilities(self.git, self.fetch).await {
+            Ok(known) => {
+                self.say(known.bytes.clone()).await?;
+                self.known = Some(known);
+            }
+            Err(_) => self.start_own(Bytes::new())?,
+        }
+        let mut turn = None;
+        loop {
+            if turn.is_none() && self.own.as_ref().is_none_or(Own::took_all) {
+                turn = self.next_turn();
+            }
+            if self.own.as_ref().is_some_and(Own::is_done) {
+                self.slot = None;
+            }
+            turn = match turn {
+                // A flush alone is the client's farewell.
+                Some(Turn::Own(bytes, 0, _)) if self.own.is_none() && bytes == FLUSH => return Ok(()),
+                Some(Turn::Own(bytes, requests, weight)) => {
+                    if weight == Weight::Heavy && bytes != FLUSH && self.slot.is_none() {
+                        self.slot = Some(self.my_turn(&bytes).await?);
+                    }
+                    if self.own.is_none() {
+                        let told = self.known.as_ref().map(|known| known.bytes.clone());
+                        self.start_own(told.unwrap_or_default())?;
+                    }
+                    if let Some(own) = &mut self.own {
+                        own.give(bytes, requests);
+                    }
+                    None
+                }
+                // Answers go out in the order of their questions.
+                Some(Turn::Fetch(question, asked)) if self.own.as_ref().is_none_or(Own::is_done) => {
+                    match self.kept(&question, &asked).await? {
+                        None => None,
+                        Some(why) => {
+                            self.source = Some(Source::Bypass(why.to_owned()));
+                            Some(Turn::Own(asked, 1, Weight::Heavy))
+                        }
+                    }
+                }
+                Some(Turn::Refs(ask, asked)) if self.own.as_ref().is_none_or(Own::is_done) => {
+                    if self.refs(&ask).await? { None } else { Some(Turn::Own(asked, 1, Weight::Light)) }
+                }
+                waiting @ (Some(Turn::Fetch(..) | Turn::Refs(..)) | None) => {
+                    if waiting.is_none() && self.client_ended && self.own.as_ref().is_none_or(Own::took_all) {
+                        match &mut self.own {
+                            // It asked for nothing more.
+                            None => return Ok(()),
+                            // git sees its input end and decides.
+                            Some(own) => own.hang_up(),
+                        }
+                    }
+                    if self.wait(waiting.is_none()).await? {
+                        return Ok(());
+                    }
+                    waiting
+                }
+            };
+            if self.inbound.flooded() {
+                return Err(Ended::Flooded);
+            }
+        }
+    }
+
+    fn start_own(&mut self, told: Bytes) -> Result<(), Ended> {
+        match Own::start(self.git, self.fetch, told) {
+            Ok(own) => self.own = Some(own),
+            Err(error) => {
+                self.why = cannot_start(&error);
+                return Err(Ended::Failed);
+            }
+        }
+        Ok(())
+    }
+
+    /// What the client wants next, if all of it is here.
+    fn next_turn(&mut self) -> Option<Turn> {
+        let piece = match self.splitter.next_piece() {
+            None if self.client_ended => self.splitter.rest(),
+            piece => piece,
+        };
+        let bytes = match piece? {
+            Piece::Pass(bytes, requests) => return Some(Turn::Own(bytes, requests, Weight::Heavy)),
+            Piece::Request(bytes) => bytes,
+        };
+        if self.own.as_ref().is_some_and(Own::is_lost) {
+            return Some(Turn::Own(bytes, 1, Weight::Heavy));
+        }
+        Some(match request::plan(&bytes) {
+            Plan::Keep(question) => Turn::Fetch(question, bytes),
+            Plan::Pass(Some(why)) => {
+                self.source = Some(Source::Bypass(why.to_owned()));
+                self.pack = true;
+                Turn::Own(bytes, 1, Weight::Heavy)
+            }
+            Plan::Pass(None) => match Ask::parse(&bytes) {
+                Some(ask) => Turn::Refs(ask, bytes),
+                None => Turn::Own(bytes, 1, Weight::Light),
+            },
+        })
+    }
+
+    /// Waits until something moves; `true` when git has ended.
+    async fn wait(&mut self, idle: bool) -> Result<bool, Ended> {
+        let listens = self.own.as_ref().is_none_or(|own| own.listens() && own.took_all());
+        tokio::select! {
+            moved = moved(&mut self.own) => match moved {
+                Ok(Moved::Over) => return Ok(true),
+                Ok(Moved::Says(bytes)) => {
+                    if !bytes.is_empty() {
+                        self.say(bytes).await?;
+                    }
+                }
+                Ok(Moved::Busy) => {}
+                Err(own::Differs) => {
+                    tracing::warn!("git does not say what was kept of it: the repository's configuration changes");
+                    return Err(Ended::Failed);
+                }
+            },
+            next = self.inbound.next(), if idle && !self.client_ended && listens => match next {
+                Some(piece) => {
+                    self.bytes_in += piece.len() as u64;
+                    self.splitter.push(&piece);
+                    self.clocks.moved();
+                }
+                None if self.inbound.flooded() => return Err(Ended::Flooded),
+                None => self.client_ended = true,
+            },
+            () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(Ended::TimedOut),
+            () = self.outbound.gone() => return Err(Ended::ClientGone),
+        }
+        Ok(false)
+    }
+
+    /// Answers a fetch from what is kept or made for all; or says why not.
+    async fn kept(&mut self, question: &Question, asked: &[u8]) -> Result<Option<&'static str>, Ended> {
+        self.pack = true;
+        let quiet = is_quiet(asked);
+        let Self { git, fetch, clocks, inbound, outbound, .. } = self;
+        match relay::answer(git, fetch, question, quiet, clocks, inbound, *outbound).await {
+            Relayed::Whole(bytes, from) => {
+                self.bytes_out += bytes;
+                self.source = Some(from);
+                Ok(None)
+            }
+            Relayed::Not(why) => Ok(Some(why)),
+            Relayed::Busy => {
+                self.why = Unserved::Busy;
+                Err(Ended::Failed)
+            }
+            Relayed::Broken(bytes, ended) => {
+                self.bytes_out += bytes;
+                Err(ended)
+            }
+        }
+    }
+
+    /// Answers a question about refs; `false` when git has to.
+    async fn refs(&mut self, ask: &Ask) -> Result<bool, Ended> {
+        let Some(known) = self.known.clone() else { return Ok(false) };
+        // Without one a client speaks SHA-1; where that is wrong, git says so.
+        if ask.format.as_deref().unwrap_or("sha1") != known.format {
+            return Ok(false);
+        }
+        let (list, source) = match polls::refs(self.git, self.fetch, &known).await {
+            Ok(found) => found,
+            Err(why) => {
+                self.source = Some(Source::Bypass(why.to_owned()));
+                return Ok(false);
+            }
+        };
+        // Of several answers the one that cost the most is told.
+        if matches!(self.source, None | Some(Source::Hit)) {
+            self.source = Some(source);
+        }
+        for piece in list.answer(ask) {
+            self.say(piece).await?;
+        }
+        Ok(true)
+    }
+
+    /// Waits until its git may work.
+    async fn my_turn(&mut self, asked: &[u8]) -> Result<Slot, Ended> {
+        let Self { git, fetch, clocks, inbound, outbound, .. } = self;
+        match turn::wait(git, fetch, is_quiet(asked), clocks, inbound, *outbound).await {
+            Ok(slot) => Ok(slot),
+            Err(NoSlot::Ended(ended)) => Err(ended),
+            Err(NoSlot::Busy) => {
+                self.why = Unserved::Busy;
+                Err(Ended::Failed)
+            }
+        }
+    }
+
+    async fn say(&mut self, bytes: Bytes) -> Result<(), Ended> {
+        let (sent, result) = send_all(bytes, &mut self.clocks, self.outbound).await;
+        self.bytes_out += sent;
+        result
+    }
+}
+
+/// Whether a client wants no progress.
+fn is_quiet(request: &[u8]) -> bool {
+    memchr::memmem::find(request, b"no-progress").is_some()
+}
+
+/// Waits for the connection's own git, or for ever when there is none.
+async fn moved(own: &mut Option<Own>) -> Result<Moved, own::Differs> {
+    match own {
+        Some(own) => own.moved().await,
+        None => std::future::pending().await,
+    }
 }

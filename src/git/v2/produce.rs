@@ -1,5 +1,7 @@
 //! One git at work on one question, for all who ask it.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
@@ -7,8 +9,9 @@ use tokio::time::Instant;
 use super::frames::{NotAnAnswer, OneAnswer};
 use crate::audit::Ended;
 use crate::cache::Writer;
-use crate::git::child::Child;
+use crate::git::child::Ready;
 use crate::git::pump::{Complaint, PIECE, exit_of};
+use crate::git::slots::Place;
 
 /// The flush that ends an answer.
 const FLUSH: &[u8] = b"0000";
@@ -16,6 +19,10 @@ const FLUSH: &[u8] = b"0000";
 /// Why a git's work was for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Failure {
+    #[error("git cannot be started")]
+    Start,
+    #[error("no slot was free in time")]
+    Busy,
     #[error("git cannot be written to or read from")]
     Pipe,
     #[error("what git said is not one answer")]
@@ -28,10 +35,22 @@ enum Failure {
     TooLong,
 }
 
+/// What is to be made, once there is a slot for it.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) ready: Ready,
+    pub(super) place: Place,
+    pub(super) question: Bytes,
+    pub(super) writer: Writer,
+    /// How long it may wait for its slot, and how long it may then take.
+    pub(super) patience: Duration,
+    pub(super) total: Duration,
+}
+
 /// Lets git answer, and writes the answer down as it comes. The entry is whole only when git ended well; its last flush is
 /// held back until that is known.
-pub(super) async fn produce(child: Child, question: Bytes, writer: Writer, end: Instant) {
-    match work(child, question, writer, end).await {
+pub(super) async fn produce(work: Work) {
+    match done(work).await {
         Ok(()) => {}
         // Dropping the writer told the readers, and dropping the child ended it.
         Err(Failure::Abandoned) => tracing::debug!("a git was ended: nobody waits for its answer any more"),
@@ -39,7 +58,18 @@ pub(super) async fn produce(child: Child, question: Bytes, writer: Writer, end: 
     }
 }
 
-async fn work(mut child: Child, question: Bytes, mut writer: Writer, end: Instant) -> Result<(), Failure> {
+async fn done(work: Work) -> Result<(), Failure> {
+    let Work { ready, mut place, question, mut writer, patience, total } = work;
+    let slot = tokio::select! {
+        slot = place.granted() => slot.ok_or(Failure::Busy)?,
+        () = tokio::time::sleep(patience) => return Err(Failure::Busy),
+        () = writer.abandoned() => return Err(Failure::Abandoned),
+    };
+    let end = Instant::now() + total;
+    let mut child = ready.start().map_err(|error| {
+        tracing::error!(%error, "git cannot be started");
+        Failure::Start
+    })?;
     let mut complaint = Complaint::default();
     let mut stdin = child.stdin.take().ok_or(Failure::Pipe)?;
     // git reads all of a question before it answers.
@@ -73,6 +103,7 @@ async fn work(mut child: Child, question: Bytes, mut writer: Writer, end: Instan
         }
     }
     let (status, ended) = exit_of(&mut child, &mut complaint).await;
+    drop(slot);
     complaint.log();
     if ended != Ended::Served {
         return Err(Failure::Status(status));

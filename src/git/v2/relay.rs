@@ -1,22 +1,24 @@
 //! From what is kept, or is just being made, to one client.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
-use super::produce::produce;
+use super::produce::{Work, produce};
 use super::request::Question;
-use super::{broken_off, send};
 use crate::audit::{Ended, Source};
-use crate::cache::{Found, Key, Reader};
+use crate::cache::{Found, Key, Reader, Why};
 use crate::gate::Fetch;
 use crate::git::child::Child;
 use crate::git::clocks::Clocks;
 use crate::git::inbound::Inbound;
-use crate::git::{Git, Outbound};
-use crate::store::stamps::{SLACK, Stamps, Unwatchable};
+use crate::git::pkt_line;
+use crate::git::polls::settled;
+use crate::git::pump::send;
+use crate::git::slots::Slots;
+use crate::git::{Git, Outbound, turn};
 
 /// How often a question is put to a git for all, before the connection's own git has to answer.
 const TRIES: usize = 2;
@@ -32,6 +34,8 @@ pub(super) enum Relayed {
     Whole(u64, Source),
     /// It was not, and nothing was sent; a stable word why.
     Not(&'static str),
+    /// It was not, and nothing was sent: there was no slot for it.
+    Busy,
     /// The answer broke off after this many bytes.
     Broken(u64, Ended),
 }
@@ -41,34 +45,44 @@ pub(super) async fn answer(
     git: &Git,
     fetch: &Fetch,
     question: &Question,
+    quiet: bool,
     clocks: &mut Clocks,
     inbound: &Inbound,
     outbound: &mut impl Outbound,
 ) -> Relayed {
-    let key = match key_of(git, fetch, question).await {
-        Ok(key) => key,
-        Err(Unwatchable(why)) => return Relayed::Not(why),
+    let label = match label_of(git, fetch, question).await {
+        Ok(label) => label,
+        Err(why) => return Relayed::Not(why),
     };
+    let begun = Instant::now();
     for _ in 0..TRIES {
-        let (reader, source) = match git.cache.get(key) {
+        let (reader, source) = match git.cache.get(Key::new(label)) {
             Found::Kept(reader) => (reader, Source::Hit),
             Found::Growing(reader) => (reader, Source::Joined),
             Found::Bypass(why) => return Relayed::Not(why),
-            Found::Missing(writer, reader) => match Child::start_request(git, fetch) {
-                Ok(child) => {
-                    let end = Instant::now() + git.settings.total;
-                    // On its own feet: it goes on when the client that began it leaves and others wait.
-                    drop(tokio::spawn(produce(child, question.bytes.clone(), writer, end)));
-                    (reader, Source::Miss)
-                }
-                Err(error) => {
-                    tracing::error!(%error, "git cannot be started");
-                    return Relayed::Not("no-git");
-                }
-            },
+            Found::Missing(writer, reader) => {
+                let Ok(place) = git.slots.ask(turn::work_of(fetch), Some(label)) else {
+                    return Relayed::Busy;
+                };
+                let ready = match Child::ready_for_request(git, fetch) {
+                    Ok(ready) => ready,
+                    Err(error) => {
+                        tracing::error!(%error, "git cannot be started");
+                        return Relayed::Not("no-git");
+                    }
+                };
+                let (patience, total) = (git.slots.patience(), git.settings.total);
+                let work = Work { ready, place, question: question.bytes.clone(), writer, patience, total };
+                // On its own feet: it goes on when the client that began it leaves and others wait.
+                drop(tokio::spawn(produce(work)));
+                (reader, Source::Miss)
+            }
         };
-        match relay(reader, clocks, inbound, outbound).await {
+        let wait = Wait { slots: &git.slots, label, quiet };
+        match relay(reader, wait, clocks, inbound, outbound).await {
             Outcome::Whole(bytes) => return Relayed::Whole(bytes, source),
+            // It waited for its slot, and does not begin again to wait.
+            Outcome::Again if begun.elapsed() >= git.slots.patience() => return Relayed::Busy,
             Outcome::Again => {}
             Outcome::Broken(bytes, ended) => return Relayed::Broken(bytes, ended),
         }
@@ -77,7 +91,7 @@ pub(super) async fn answer(
 }
 
 /// What an answer depends on, and nothing of who asks.
-async fn key_of(git: &Git, fetch: &Fetch, question: &Question) -> Result<Key, Unwatchable> {
+async fn label_of(git: &Git, fetch: &Fetch, question: &Question) -> Result<[u8; 32], Why> {
     let mut hash = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hash.update(bytes.len().to_le_bytes());
@@ -91,23 +105,7 @@ async fn key_of(git: &Git, fetch: &Fetch, question: &Question) -> Result<Key, Un
     if question.needs_refs {
         add(&stamps.refs);
     }
-    Ok(Key::new(hash.finalize().into()))
-}
-
-/// A look at the repository. Where the refs count, refs that changed just now are looked at again, a tick later.
-async fn settled(fetch: &Fetch, needs_refs: bool) -> Result<Stamps, Unwatchable> {
-    for last in [false, true] {
-        // Before the look: what changes during it is then too young.
-        let now = SystemTime::now();
-        let stamps = fetch.repo().stamps()?;
-        if !needs_refs || stamps.is_settled(now) {
-            return Ok(stamps);
-        }
-        if !last {
-            tokio::time::sleep(2 * SLACK).await;
-        }
-    }
-    Err(Unwatchable("refs-just-changed"))
+    Ok(hash.finalize().into())
 }
 
 enum Outcome {
@@ -117,10 +115,25 @@ enum Outcome {
     Broken(u64, Ended),
 }
 
-async fn relay(mut reader: Reader, clocks: &mut Clocks, inbound: &Inbound, outbound: &mut impl Outbound) -> Outcome {
+/// Where the work for an answer may wait for its slot.
+struct Wait<'a> {
+    slots: &'a Slots,
+    label: [u8; 32],
+    /// The client wants no progress.
+    quiet: bool,
+}
+
+async fn relay(
+    mut reader: Reader,
+    wait: Wait<'_>,
+    clocks: &mut Clocks,
+    inbound: &Inbound,
+    outbound: &mut impl Outbound,
+) -> Outcome {
     let mut sent = 0;
     let mut held = Some(BytesMut::new());
     let hold_until = Instant::now() + HOLD;
+    let mut news = Instant::now() + turn::FIRST_NEWS;
     loop {
         let mut ready = Bytes::new();
         let mut whole = false;
@@ -145,6 +158,16 @@ async fn relay(mut reader: Reader, clocks: &mut Clocks, inbound: &Inbound, outbo
             () = tokio::time::sleep_until(hold_until), if held.as_ref().is_some_and(|held| !held.is_empty()) => {
                 ready = held.take().unwrap_or_default().freeze();
             }
+            // Only while nothing has come: then the work may wait for its slot.
+            () = tokio::time::sleep_until(news), if held.as_ref().is_some_and(BytesMut::is_empty) => {
+                news = Instant::now() + turn::NEWS;
+                if let Some(ahead) = wait.slots.ahead_of(&wait.label) {
+                    clocks.moved();
+                    if !wait.quiet && outbound.say(&turn::waiting(ahead)).await.is_err() {
+                        return Outcome::Broken(sent, Ended::ClientGone);
+                    }
+                }
+            }
             () = tokio::time::sleep_until(clocks.deadline()) => return Outcome::Broken(sent, Ended::TimedOut),
             () = outbound.gone() => return Outcome::Broken(sent, Ended::ClientGone),
         }
@@ -164,4 +187,9 @@ async fn relay(mut reader: Reader, clocks: &mut Clocks, inbound: &Inbound, outbo
             return Outcome::Whole(sent);
         }
     }
+}
+
+/// What a client is told whose pack cannot be completed. The next try may find another git, or one that works.
+fn broken_off() -> Bytes {
+    pkt_line::broken_off("the pack broke off: git ended early on this gateway; try again")
 }

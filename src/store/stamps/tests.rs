@@ -125,9 +125,14 @@ fn what_cannot_be_watched_is_said_to_be_so() {
     std::os::unix::fs::symlink("main", bare.join("refs/heads/alias")).unwrap();
     assert_eq!(why(), "symlink");
     std::fs::remove_file(bare.join("refs/heads/alias")).unwrap();
+    std::fs::write(bare.join("refs/heads/alias"), "ref: ORIG_HEAD\n").unwrap();
+    assert_eq!(why(), "odd-ref");
+    std::fs::remove_file(bare.join("refs/heads/alias")).unwrap();
     std::fs::create_dir_all(bare.join("refs/many")).unwrap();
-    for n in 0..=MOST {
-        std::fs::write(bare.join(format!("refs/many/{n}")), "").unwrap();
+    std::fs::write(bare.join("refs/many/0"), [b'0'; 41]).unwrap();
+    for n in 1..=MOST {
+        // A link is one entry of a folder and no work for the file system.
+        std::fs::hard_link(bare.join("refs/many/0"), bare.join(format!("refs/many/{n}"))).unwrap();
     }
     assert_eq!(why(), "many-loose-refs");
     git(&bare, &["config", "include.path", "/etc/gitconfig"]);

@@ -1,0 +1,71 @@
+//! Waiting for a slot in a client's name: it hears where it stands, and the clocks do not run against it.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::clocks::Clocks;
+use super::inbound::Inbound;
+use super::slots::{Full, Slot, Work};
+use super::{Git, Outbound};
+use crate::audit::Ended;
+use crate::gate::Fetch;
+
+/// When a client that waits hears of it first, and how often after that. Short waits are nobody's business.
+pub(super) const FIRST_NEWS: Duration = Duration::from_secs(2);
+pub(super) const NEWS: Duration = Duration::from_secs(10);
+
+/// Why there is no slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoSlot {
+    /// Too many wait, or it took too long.
+    Busy,
+    /// The fetch is over.
+    Ended(Ended),
+}
+
+/// Whose turn it is to take, and on what: a key's turns are its own whatever it is called.
+pub(super) fn work_of(fetch: &Fetch) -> Work {
+    let key = fetch.subject().fingerprint.as_ref().map(ToString::to_string);
+    Work { key: key.unwrap_or_default(), repository: fetch.repo().name().to_string() }
+}
+
+/// What a client hears that waits.
+pub(super) fn waiting(ahead: usize) -> String {
+    format!("waiting for a free slot, {ahead} ahead")
+}
+
+/// Waits for a slot.
+pub(super) async fn wait(
+    git: &Git,
+    fetch: &Fetch,
+    quiet: bool,
+    clocks: &mut Clocks,
+    inbound: &Inbound,
+    outbound: &mut impl Outbound,
+) -> Result<Slot, NoSlot> {
+    let mut place = git.slots.ask(work_of(fetch), None).map_err(|Full| NoSlot::Busy)?;
+    let (end, mut news) = (Instant::now() + git.slots.patience(), Instant::now() + FIRST_NEWS);
+    loop {
+        tokio::select! {
+            // First what is there already: a free slot costs no look at the clocks.
+            biased;
+            slot = place.granted() => {
+                clocks.moved();
+                return slot.ok_or(NoSlot::Busy);
+            }
+            () = tokio::time::sleep_until(news) => {
+                news = Instant::now() + NEWS;
+                clocks.moved();
+                if !quiet && outbound.say(&waiting(place.ahead())).await.is_err() {
+                    return Err(NoSlot::Ended(Ended::ClientGone));
+                }
+            }
+            () = tokio::time::sleep_until(end) => return Err(NoSlot::Busy),
+            () = outbound.gone() => return Err(NoSlot::Ended(Ended::ClientGone)),
+        }
+        if inbound.flooded() {
+            return Err(NoSlot::Ended(Ended::Flooded));
+        }
+    }
+}
