@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
+use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use rustix::io::ReadWriteFlags;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -175,6 +177,20 @@ impl Entry {
         let mut buffer = BytesMut::zeroed(length);
         self.file()?.read_exact_at(&mut buffer, offset)?;
         Ok(buffer.freeze())
+    }
+
+    /// Bytes of the file, as many of these as are in memory; `None` when the disk would have to be waited for, or when this
+    /// file system cannot tell.
+    pub(super) fn read_now(&self, offset: u64, length: usize) -> Option<Bytes> {
+        let mut buffer = BytesMut::zeroed(length);
+        let pieces = &mut [IoSliceMut::new(&mut buffer)];
+        match rustix::io::preadv2(self.file.as_ref()?, pieces, offset, ReadWriteFlags::NOWAIT) {
+            Ok(0) | Err(_) => None,
+            Ok(read) => {
+                buffer.truncate(read);
+                Some(buffer.freeze())
+            }
+        }
     }
 
     /// Writes bytes at the end of the file, without showing them yet; may wait for the disk.

@@ -48,8 +48,11 @@ impl Reader {
     }
 
     async fn read(&self, length: usize) -> Result<Bytes, Lost> {
-        let (entry, offset) = (Arc::clone(&self.entry), self.offset);
         // The bytes are nearly always in memory; when they are not, no other connection waits for the disk.
+        if let Some(bytes) = self.entry.read_now(self.offset, length) {
+            return Ok(bytes);
+        }
+        let (entry, offset) = (Arc::clone(&self.entry), self.offset);
         match tokio::task::spawn_blocking(move || entry.read(offset, length)).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => {

@@ -7,6 +7,12 @@ use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Gateway, run, wait_until};
 
+/// Whoever only looks has no git of its own, unless nothing is kept.
+fn always_git(config: String) -> String {
+    assert!(config.contains("enabled = true"), "{config}");
+    config.replace("enabled = true", "enabled = false")
+}
+
 /// A fetch that waits for its client: git sits in its cell and reads.
 struct Waiting {
     client: Child,
@@ -64,7 +70,7 @@ fn open_to_others(gateway: &Gateway) {
 
 #[test]
 fn git_in_its_cell_is_confined_as_the_kernel_says() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start_with(always_git);
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     let waiting = Waiting::start(&gateway, &key, "acme/app");
@@ -84,7 +90,7 @@ fn a_daemon_that_is_root_serves_as_the_user_that_is_configured() {
         eprintln!("not run: only root can become another user");
         return;
     }
-    let gateway = Gateway::start_with(|config| config.replace("user = \"\"", "user = \"nobody\""));
+    let gateway = Gateway::start_with(|config| always_git(config).replace("user = \"\"", "user = \"nobody\""));
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     open_to_others(&gateway);

@@ -129,10 +129,17 @@ fn a_day(gateway: &mut Gateway) -> Vec<Secret> {
     secrets
 }
 
+/// An ECDSA host key beside the one that is always there.
+fn both_host_keys(config: String) -> String {
+    assert!(config.contains("nist_curves = false"), "{config}");
+    config.replace("nist_curves = false", "nist_curves = true")
+}
+
 #[test]
 fn a_private_key_is_in_its_own_file_and_nowhere_else() {
     // Everything is said that can be said.
-    let mut gateway = Gateway::start_with(|config| config.replace("level = \"info\"", "level = \"trace\""));
+    let mut gateway =
+        Gateway::start_with(|config| both_host_keys(config).replace("level = \"info\"", "level = \"trace\""));
     let secrets = a_day(&mut gateway);
     // Two in use and two to come, and four of clients.
     assert_eq!(secrets.len(), 8, "{:?}", secrets.iter().map(|secret| &secret.name).collect::<Vec<_>>());
@@ -181,7 +188,7 @@ fn memory_of(pid: u32) -> Vec<u8> {
 
 #[test]
 fn of_its_host_keys_the_daemon_keeps_what_it_signs_with() {
-    let mut gateway = Gateway::start();
+    let mut gateway = Gateway::start_with(both_host_keys);
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     if !rustix::process::geteuid().is_root() {
@@ -200,8 +207,10 @@ fn of_its_host_keys_the_daemon_keeps_what_it_signs_with() {
             eprintln!("{name}, {when}: {copies} copies in {} MiB", memory.len() >> 20);
             // It is there, so the rest was looked for in the right place.
             assert!(copies >= 1, "{name}, {when}");
-            // What signing leaves on the stacks is the libraries'; before that there is one copy, which signs.
-            assert!(copies == 1 || when == "used", "{name}, {when}: {copies} copies");
+            // What signing leaves on the stacks is the libraries'; before that there is one copy, which signs. Of an ECDSA
+            // key there may be more: the library holds it by value, and each move leaves the old place as it was.
+            let is_moved = name.contains("ecdsa");
+            assert!(copies == 1 || is_moved || when == "used", "{name}, {when}: {copies} copies");
         }
     };
     look(&gateway, "made");

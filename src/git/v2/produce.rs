@@ -13,6 +13,11 @@ use crate::git::child::Ready;
 use crate::git::pump::{Complaint, PIECE, exit_of};
 use crate::git::slots::Place;
 
+/// How long lines are gathered before those who wait get them, and how many bytes of them: each handing over goes to the disk
+/// and wakes everybody, which with fifty who wait costs more than the bytes do.
+const GATHER: Duration = Duration::from_millis(5);
+const GATHERED: usize = PIECE / 2;
+
 /// The flush that ends an answer.
 const FLUSH: &[u8] = b"0000";
 
@@ -78,24 +83,29 @@ async fn done(work: Work) -> Result<(), Failure> {
         () = tokio::time::sleep_until(end) => return Err(Failure::TooLong),
     }
     drop(stdin);
-    let mut answer = OneAnswer::default();
-    loop {
+    let (mut answer, mut due, mut over) = (OneAnswer::default(), None, false);
+    while !over {
         let buffer = answer.buffer();
         if buffer.capacity() - buffer.len() < PIECE / 2 {
             buffer.reserve(PIECE);
         }
-        let read = tokio::select! {
-            read = child.stdout.read_buf(buffer) => read.map_err(|_| Failure::Pipe)?,
+        tokio::select! {
+            read = child.stdout.read_buf(buffer) => {
+                over = read.map_err(|_| Failure::Pipe)? == 0;
+                if !over && answer.buffer().len() < GATHERED {
+                    due.get_or_insert_with(|| Instant::now() + GATHER);
+                    continue;
+                }
+            }
+            () = tokio::time::sleep_until(due.unwrap_or(end)), if due.is_some() => {}
             more = complaint.read(&mut child.stderr), if !complaint.over => {
                 complaint.over = !more;
                 continue;
             }
             () = writer.abandoned() => return Err(Failure::Abandoned),
             () = tokio::time::sleep_until(end) => return Err(Failure::TooLong),
-        };
-        if read == 0 {
-            break;
         }
+        due = None;
         let lines = answer.lines().map_err(|NotAnAnswer| Failure::NotAnAnswer)?;
         tokio::select! {
             written = writer.write(lines) => written.map_err(|_| Failure::Abandoned)?,
