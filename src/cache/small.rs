@@ -156,7 +156,9 @@ impl<T> Shelf<T> {
             slots.remove(&key);
         }
         let life = self.settings.life;
-        slots.retain(|_, slot| now < slot.made + life || slot.cell.get().is_none());
+        // What is being made is held by who waits for it; what nobody holds any more, nobody makes.
+        let is_awaited = |slot: &Slot<T>| slot.cell.get().is_none() && Arc::strong_count(&slot.cell) > 1;
+        slots.retain(|_, slot| now < slot.made + life || is_awaited(slot));
         let mut used: u64 = slots.values().map(Slot::bytes).sum();
         while used > self.settings.total {
             let idle = slots.iter().filter(|(_, slot)| slot.bytes() > 0);
@@ -252,6 +254,23 @@ mod tests {
         assert_eq!(kept(&small, 2).await, By::Made);
         assert_eq!(small.clear(), 1);
         assert_eq!(small.used(), (0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_makes_any_more_is_forgotten() {
+        let small = small(100);
+        for n in 1..=20 {
+            let abandoned = tokio::spawn({
+                let small = small.clone();
+                async move { small.get(key(n), std::future::pending()).await }
+            });
+            tokio::task::yield_now().await;
+            abandoned.abort();
+            assert!(abandoned.await.is_err());
+        }
+        tokio::time::advance(Duration::from_secs(61)).await;
+        assert_eq!(kept(&small, 21).await, By::Made);
+        assert_eq!(small.used(), (1, 10));
     }
 
     #[tokio::test]
