@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::declared::{Declared, current};
-use super::io::Stop;
+use super::io::{Stop, unreadable};
 use super::plan::{Action, Line, Plan, plan};
 use super::{Context, Session};
 use crate::admin::fault::{Fault, Kind};
@@ -88,11 +88,7 @@ impl Args {
 
     fn read(&self) -> Result<Declared, Stop> {
         let file = self.file.display();
-        let unreadable = |error: std::io::Error| {
-            let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Unavailable };
-            Fault::new(kind, format!("{file} cannot be read: {error}"))
-        };
-        let text = std::fs::read_to_string(&self.file).map_err(unreadable)?;
+        let text = std::fs::read_to_string(&self.file).map_err(|error| unreadable(&self.file, &error))?;
         toml::from_str(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;

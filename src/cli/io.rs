@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -49,6 +50,12 @@ impl<T: Into<Faults>> From<T> for Stop {
     fn from(faults: T) -> Self {
         Self::Faults(faults.into())
     }
+}
+
+/// A file or folder of the user's that cannot be read; one that is not there is told apart by its exit code.
+pub(super) fn unreadable(place: &Path, error: &io::Error) -> Fault {
+    let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Unavailable };
+    Fault::new(kind, format!("{} cannot be read: {error}", place.display()))
 }
 
 /// A write to one of the streams that failed.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::io::{Io, Stop};
+use super::io::{Io, Stop, unreadable};
 use crate::admin::fault::{Fault, Kind};
 use crate::model::public_key::{KeyError, MAX_TEXT};
 
@@ -16,11 +16,7 @@ pub(super) fn read(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
         false => File::open(place).and_then(|mut file| limited(&mut file)),
     };
     let bytes = bytes.map_err(|error| {
-        let kind = match error.kind() == std::io::ErrorKind::NotFound {
-            true => Kind::NotFound,
-            false => Kind::Unavailable,
-        };
-        Fault::new(kind, format!("{} cannot be read: {error}", place.display()))
+        unreadable(place, &error)
             .field("key")
             .hint("name the public half of the key, usually a .pub file, or - for standard input")
     })?;
@@ -45,11 +41,7 @@ pub(super) fn read_list(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
         true => io.input.take(MOST + 1).read_to_end(&mut bytes),
         false => File::open(place).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)),
     };
-    let read = read.map_err(|error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Unavailable };
-        Fault::new(kind, format!("{} cannot be read: {error}", place.display()))
-            .hint("name the file, or - for standard input")
-    })?;
+    let read = read.map_err(|error| unreadable(place, &error).hint("name the file, or - for standard input"))?;
     if read as u64 > MOST {
         return Err(Fault::new(Kind::Invalid, format!("{} is larger than 1 GiB", place.display())).into());
     }

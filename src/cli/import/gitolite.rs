@@ -5,8 +5,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::{Draft, Skipped};
-use crate::admin::fault::{Fault, Kind};
-use crate::cli::io::Stop;
+use crate::cli::io::{Stop, unreadable};
 use crate::model::public_key::MAX_TEXT;
 
 /// Folders within folders; gitolite itself has one or two.
@@ -27,8 +26,7 @@ fn walk(
     skipped: &mut Vec<Skipped>,
 ) -> Result<(), Stop> {
     let unreadable = |error: std::io::Error| {
-        let kind = if error.kind() == std::io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Unavailable };
-        Fault::new(kind, format!("{} cannot be read: {error}", folder.display()))
+        unreadable(folder, &error)
             .hint("name the folder keydir of a clone of gitolite-admin, or ~/.gitolite/keydir of the server")
     };
     if depth > DEEPEST {
