@@ -33,11 +33,25 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Locks a file, which is made when it is missing, for as long as the value lives. `None`: somebody else has it.
-pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
+/// A file that this process has locked (flock(2)), for as long as the value lives.
+#[derive(Debug)]
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    /// To close the file is not enough: a child that was just forked has it open too until it becomes another program,
+    /// and the lock belongs to all who have it open. To unlock it is: that ends the lock for all of them.
+    fn drop(&mut self) {
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "a lock could not be given back before its file is closed");
+        }
+    }
+}
+
+/// Locks a file, which is made when it is missing. `None`: somebody else has it.
+pub(super) fn lock(path: &Path) -> io::Result<Option<Lock>> {
     let file = private().create(true).truncate(false).open(path)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(Some(file)),
+        Ok(()) => Ok(Some(Lock(file))),
         Err(Errno::WOULDBLOCK) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -51,4 +65,22 @@ pub(super) fn lock(path: &Path) -> io::Result<Option<File>> {
 pub(super) fn end_process(error: &io::Error, what: &str) -> ! {
     tracing::error!(%error, "{what}: the journal's state on disk is unknown, the process ends; look at the disk, then start again");
     std::process::abort()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lock;
+
+    /// What a fork does: the child has the same open file, until it becomes another program.
+    #[test]
+    fn a_lock_ends_with_its_value_also_while_a_forked_child_has_its_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = lock(&path).unwrap().unwrap();
+        let inherited = first.0.try_clone().unwrap();
+        assert!(lock(&path).unwrap().is_none(), "two have it");
+        drop(first);
+        assert!(lock(&path).unwrap().is_some(), "its owner gave it back");
+        drop(inherited);
+    }
 }

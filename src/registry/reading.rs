@@ -1,12 +1,12 @@
 //! Where look-ups are answered from, and what happens when nobody needs an answer any more.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::change::Unavailable;
+use super::files::Lock;
 use super::index::{Applied, IndexReader};
 use super::mark;
 use super::rules::View as _;
@@ -33,11 +33,11 @@ pub(super) struct Reading {
     clean: Mutex<Option<Applied>>,
     dir: PathBuf,
     /// Last, so that it is freed last.
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Reading {
-    pub(super) fn new(source: Source, dir: PathBuf, lock: File) -> Self {
+    pub(super) fn new(source: Source, dir: PathBuf, lock: Lock) -> Self {
         Self { source: RwLock::new(source), damaged: AtomicBool::new(false), clean: Mutex::new(None), dir, _lock: lock }
     }
 
