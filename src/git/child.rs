@@ -12,6 +12,8 @@ use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 use super::Git;
 use super::profile::of_fetch;
 use crate::gate::Fetch;
+use crate::model::protocol::GitProtocol;
+use crate::model::text::printable_bytes;
 
 /// What the pipe from git holds, in bytes. Four times the default saves a tenth of the CPU of a large transfer; more than
 /// that saves nothing.
@@ -66,15 +68,15 @@ impl Child {
     /// Starts git for one permitted fetch, in a cell unless those are switched off.
     pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
         // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
-        Ready::new(git, fetch, &["upload-pack", "--strict", "."])?.start()
+        Ready::new(git, fetch, fetch.protocol(), &["upload-pack", "--strict", "."])?.start()
     }
 
-    /// Makes git ready for one request of protocol version 2, of one permitted fetch; its answer may serve others too, who
-    /// were permitted the same repository.
+    /// Makes git ready for one request of protocol version 2, of one permitted fetch, whatever version its client speaks; its
+    /// answer may serve others too, who were permitted the same repository.
     pub(super) fn ready_for_request(git: &Git, fetch: &Fetch) -> std::io::Result<Ready> {
         // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
         // (`protocol_v2_serve_loop` in git's serve.c).
-        Ready::new(git, fetch, &["upload-pack", "--strict", "--stateless-rpc", "."])
+        Ready::new(git, fetch, GitProtocol::V2, &["upload-pack", "--strict", "--stateless-rpc", "."])
     }
 
     /// Waits for the end; `None` for an end by signal.
@@ -95,7 +97,7 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    fn new(git: &Git, fetch: &Fetch, arguments: &[&str]) -> std::io::Result<Self> {
+    fn new(git: &Git, fetch: &Fetch, protocol: GitProtocol, arguments: &[&str]) -> std::io::Result<Self> {
         let dir = fetch.repo().dir().try_clone_to_owned()?;
         let profile = of_fetch(&git.profile, fetch.repo());
         let launch = git.cells.launch(&profile, git.program.path(), arguments);
@@ -110,7 +112,7 @@ impl Ready {
             .envs(ENVIRONMENT)
             // Where its own commands are, whatever script led to it.
             .env("GIT_EXEC_PATH", git.program.exec_path())
-            .env("GIT_PROTOCOL", fetch.protocol().env_value())
+            .env("GIT_PROTOCOL", protocol.env_value())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -152,6 +154,9 @@ impl Drop for Child {
     }
 }
 
+/// How much of what it says instead is shown, in bytes.
+const COMPLAINT: usize = 300;
+
 /// What git answers to a question about itself.
 pub(super) fn ask(path: &Path, question: &str) -> Result<String, String> {
     let output = std::process::Command::new(path)
@@ -161,6 +166,10 @@ pub(super) fn ask(path: &Path, question: &str) -> Result<String, String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        let complaint = printable_bytes(&output.stderr, COMPLAINT);
+        return Err(format!("it ended with {}: {complaint}", output.status));
+    }
     String::from_utf8(output.stdout).map_err(|error| error.to_string())
 }
 

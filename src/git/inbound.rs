@@ -86,7 +86,25 @@ impl Feed {
     }
 }
 
+/// Tells whether the client was cut off, to one who does not take its bytes.
+#[derive(Debug, Clone)]
+pub struct Watch(Arc<Shared>);
+
+impl Watch {
+    /// Whether the client was cut off for sending too much.
+    #[must_use]
+    pub fn flooded(&self) -> bool {
+        self.0.flooded.load(Ordering::Acquire)
+    }
+}
+
 impl Inbound {
+    /// A look at it from aside.
+    #[must_use]
+    pub fn watch(&self) -> Watch {
+        Watch(Arc::clone(&self.shared))
+    }
+
     /// The next bytes; `None` at the client's end of file, or when it was cut off.
     pub async fn next(&mut self) -> Option<Bytes> {
         let bytes = self.receiver.recv().await?;

@@ -11,7 +11,7 @@ mod program;
 mod pump;
 mod slots;
 mod turn;
-mod v0;
+pub mod v0;
 pub mod v2;
 
 use std::time::Duration;

@@ -106,6 +106,71 @@ fn every_kind_of_clone_is_sound_made_and_kept() {
     assert!(hit >= clones / 2 && miss <= hit && joined == 0 && bypass == 0, "{:?}", [hit, joined, miss, bypass]);
 }
 
+/// Old clients ask the same in other words.
+#[test]
+fn every_version_of_the_protocol_shares() {
+    let gateway = Gateway::start();
+    let key = gateway.key("ci", &["acme/*"]);
+    let bare = gateway.repo("acme/app");
+    settle();
+    let url = gateway.url("acme/app");
+    let mut clones = 0;
+    for kind in [
+        &[][..],
+        &["--depth=1"],
+        &["--depth=2", "--no-single-branch"],
+        &["--filter=blob:none", "--bare"],
+        &["--mirror"],
+    ] {
+        let mut seen = Vec::new();
+        for version in ["0", "2", "1", "0"] {
+            clones += 1;
+            let (copy, version) = (format!("copy{clones}"), format!("protocol.version={version}"));
+            let arguments = [&["-c", &version, "clone", "-q"], kind, &[&url, &copy]].concat();
+            gateway.git(&key, &arguments).ok();
+            is_sound(&gateway.path(&copy), kind.iter().any(|word| word.starts_with("--filter")));
+            let git = |args: &[&str]| run(plain_git(&gateway.path(&copy)).args(args)).ok();
+            let shallow = run(plain_git(&gateway.path(&copy)).args(["rev-parse", "--is-shallow-repository"])).ok();
+            seen.push((git(&["rev-parse", "HEAD"]), git(&["for-each-ref"]), git(&["rev-list", "--all"]), shallow));
+        }
+        for other in &seen[1..] {
+            assert_eq!(&seen[0], other, "{kind:?}");
+        }
+        let [hit, joined, miss, bypass] = wait_for_sources(&gateway, clones);
+        // A mirror of this repository asks what a plain clone does.
+        let once = miss <= clones / 4 && hit + miss == clones;
+        assert!(once && (joined, bypass) == (0, 0), "{kind:?}: {}", gateway.audit());
+    }
+    assert_eq!(run(plain_git(&bare).args(["rev-parse", "main"])).ok(), {
+        run(plain_git(&gateway.path("copy1")).args(["rev-parse", "HEAD"])).ok()
+    });
+}
+
+/// It is told how shallow it will be before it says what it has: its git says that once more, and the client hears it once.
+#[test]
+fn an_old_client_that_makes_itself_shallow_has_a_git_of_its_own() {
+    let gateway = Gateway::start();
+    let key = gateway.key("ci", &["acme/*"]);
+    let bare = gateway.repo("acme/app");
+    settle();
+    let url = gateway.url("acme/app");
+    gateway.git(&key, &["-c", "protocol.version=0", "clone", "-q", &url, "copy"]).ok();
+    gateway.commit(&bare, "more", "more");
+    settle();
+    let copy = gateway.path("copy");
+    let fetch =
+        ["-c", "protocol.version=0", "-C", copy.to_str().unwrap(), "fetch", "-q", "--depth=1", "origin", "main"];
+    gateway.git(&key, &fetch).ok();
+    is_sound(&copy, false);
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    assert_eq!(run(plain_git(&copy).args(["rev-parse", "FETCH_HEAD"])).ok(), tip);
+    let shallow = std::fs::read_to_string(copy.join(".git/shallow")).unwrap();
+    assert!(shallow.contains(tip.trim()), "{shallow}");
+    let [_, _, miss, bypass] = wait_for_sources(&gateway, 2);
+    assert_eq!((miss, bypass), (1, 1), "{}", gateway.audit());
+    assert!(gateway.audit().contains(r#""why":"negotiation""#), "{}", gateway.audit());
+}
+
 #[test]
 fn a_push_is_seen_by_the_next_fetch() {
     let gateway = Gateway::start();
@@ -226,7 +291,9 @@ fn holds_a_slot(gateway: &Gateway, key: &Path, want: &str) -> std::process::Chil
     ssh.args(words).args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"]);
     let mut ssh = ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let line = format!("want {want} side-band-64k ofs-delta\n");
-    let said = format!("{:04x}{line}0000", line.len() + 4);
+    // It has something already, and will not say `done`.
+    let have = "0032have 0123456789012345678901234567890123456789\n";
+    let said = format!("{:04x}{line}0000{have}", line.len() + 4);
     ssh.stdin.as_mut().unwrap().write_all(said.as_bytes()).unwrap();
     ssh
 }
@@ -294,22 +361,24 @@ fn an_operator_sees_the_cache_and_clears_it() {
     clone("two", "protocol.version=2");
     clone("old", "protocol.version=0");
     gateway.git(&key, &["ls-remote", &url]).ok();
-    wait_for_sources(&gateway, 4);
+    gateway.git(&key, &["clone", "-q", "--shallow-since=2000-01-01", &url, "shallow"]).ok();
+    gateway.git(&key, &["-c", "protocol.version=0", "-C", "shallow", "fetch", "-q", "--deepen=1"]).ok();
+    wait_for_sources(&gateway, 6);
     let shown =
         || -> serde_json::Value { serde_json::from_str(&gateway.pullgate(["cache", "show", "--json"]).ok()).unwrap() };
     // The record is written a moment after it is counted.
     let view = shown();
     let counts = |of: &str| ["hit", "joined", "miss", "bypass"].map(|word| view[of][word].as_u64().unwrap());
-    assert_eq!((counts("packs"), counts("polls")), ([1, 0, 1, 1], [1, 0, 0, 0]), "{view}");
-    assert_eq!(view["bypasses"]["old-protocol"], 1);
-    assert_eq!((&view["entries"], &view["running"], &view["waiting"]), (&1.into(), &0.into(), &0.into()));
+    assert_eq!((counts("packs"), counts("polls")), ([2, 0, 2, 1], [1, 0, 0, 0]), "{view}");
+    assert_eq!(view["bypasses"]["capability"], 1, "{view}");
+    assert_eq!((&view["entries"], &view["running"], &view["waiting"]), (&2.into(), &0.into(), &0.into()));
     assert!(view["bytes"].as_u64().unwrap() > 0 && view["poll_bytes"].as_u64().unwrap() > 0, "{view}");
     let text = gateway.pullgate(["cache", "show"]).ok();
-    assert!(text.contains("old-protocol") && text.contains("kept on disk    1 answers"), "{text}");
+    assert!(text.contains("capability") && text.contains("kept on disk    2 answers"), "{text}");
     let cleared = gateway.pullgate(["cache", "clear"]).ok();
-    assert!(cleared.contains("forgot 4 answers"), "{cleared}");
+    assert!(cleared.contains("forgot 5 answers"), "{cleared}");
     assert_eq!((shown()["entries"].as_u64(), shown()["poll_entries"].as_u64()), (Some(0), Some(0)));
     clone("three", "protocol.version=2");
-    wait_for_sources(&gateway, 5);
-    assert_eq!(shown()["packs"]["miss"], 2);
+    wait_for_sources(&gateway, 7);
+    assert_eq!(shown()["packs"]["miss"], 3);
 }

@@ -1,22 +1,54 @@
 //! Protocol versions 0 and 1, in which the server speaks first. What it says is the same for everybody until a ref changes,
-//! so a client that only wants to know has no git of its own: one is started for the client that asks for something.
+//! so a client that only wants to know has no git of its own; and one that clones asks what clients of version 2 ask, so it
+//! gets their answer. A git is started for the client that asks for something else.
 
+pub mod ask;
+pub mod reframe;
+mod shared;
 pub(super) mod told;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::clocks::Clocks;
 use super::inbound::Inbound;
 use super::polls;
 use super::pump::{self, Begun, Served, send_all};
 use super::turn::{self, NoSlot};
+use super::v2::relay::{self, Relayed};
+use super::v2::request::Question;
 use super::{Git, Outbound};
 use crate::audit::{Ended, Source};
 use crate::gate::{Fetch, Unserved};
+use ask::Asked;
+use shared::{Shared, Stopped};
 use told::Told;
 
+/// One connection's talk, up to where it goes on with a git of its own.
+struct Talk<'a, O> {
+    git: &'a Git,
+    fetch: &'a Fetch,
+    inbound: Inbound,
+    outbound: &'a mut O,
+    clocks: Clocks,
+    /// The advertisement.
+    said: Bytes,
+    /// What the client has said, and not yet been answered.
+    words: Bytes,
+    /// The shallow commits that the client was told, if it was.
+    shallow: Bytes,
+    bytes_in: u64,
+    bytes_out: u64,
+}
+
+/// How a talk goes on, or ended.
+enum Next {
+    Over(Ended, Unserved, Option<Source>),
+    /// With a git of its own, for this reason.
+    Own(&'static str),
+}
+
 /// Serves until git ends, the client leaves, or a clock runs out.
-pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, mut inbound: Inbound, outbound: &mut O) -> Served {
+pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inbound, outbound: &mut O) -> Served {
     let (said, source) = match polls::advertisement(git, fetch).await {
         Ok(kept) => kept,
         Err(why) => {
@@ -26,49 +58,106 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, mut inbound: In
     };
     let mut clocks = Clocks::start(&git.settings);
     let (bytes_out, sent) = send_all(said.clone(), &mut clocks, outbound).await;
-    let not = |ended| Served::not(ended, Unserved::Repository, 0, bytes_out);
-    if let Err(ended) = sent {
-        return Served { source: Some(source), ..not(ended) };
-    }
-    let words = match first_words(&mut inbound, &clocks, outbound).await {
-        Ok(words) => words,
-        Err(ended) => return Served { source: Some(source), ..not(ended) },
+    let (words, shallow) = (Bytes::new(), Bytes::new());
+    let mut talk = Talk { git, fetch, inbound, outbound, clocks, said, words, shallow, bytes_in: 0, bytes_out };
+    let asked = match sent {
+        Ok(()) => talk.listen().await,
+        Err(ended) => Err(ended),
     };
-    let bytes_in = words.len() as u64;
-    // It has seen what it wanted to see.
-    if words == b"0000".as_slice() {
-        return Served { status: 0, source: Some(source), bytes_in, ..not(Ended::Served) };
-    }
-    // Nobody is there to see how it ends; git calls it a hang-up.
-    if words.is_empty() {
-        return Served { source: Some(source), ..not(Ended::ClientGone) };
-    }
-    let source = Some(Source::Bypass("old-protocol".to_owned()));
-    let quiet = memchr::memmem::find(&words, b"no-progress").is_some();
-    let slot = match turn::wait(git, fetch, quiet, &mut clocks, &inbound, outbound).await {
-        Ok(slot) => slot,
-        Err(NoSlot::Ended(ended)) => return Served { source, bytes_in, ..not(ended) },
-        Err(NoSlot::Busy) => {
-            return Served { source, ..Served::not(Ended::Failed, Unserved::Busy, bytes_in, bytes_out) };
+    let (bytes_in, bytes_out) = (talk.bytes_in, talk.bytes_out);
+    let poll = |status, ended| {
+        let not = Served::not(ended, Unserved::Repository, bytes_in, bytes_out);
+        Served { status, source: Some(source.clone()), ..not }
+    };
+    let next = match asked {
+        Err(ended) => return poll(128, ended),
+        // It has seen what it wanted to see.
+        Ok(None) if talk.words == b"0000".as_slice() => return poll(0, Ended::Served),
+        // Nobody is there to see how it ends; git calls it a hang-up.
+        Ok(None) => return poll(128, Ended::ClientGone),
+        Ok(Some(Asked::Whole(question, deepens))) => talk.share(&question, deepens).await,
+        Ok(Some(Asked::Own(why))) => Next::Own(why),
+        Ok(Some(Asked::More)) => Next::Own("argument"),
+    };
+    match next {
+        Next::Own(why) => Served { source: Some(Source::Bypass(why.to_owned())), ..talk.own().await },
+        Next::Over(ended, why, source) => {
+            let status = if ended == Ended::Served { 0 } else { 128 };
+            let not = Served::not(ended, why, talk.bytes_in, talk.bytes_out);
+            Served { status, source, pack: true, ..not }
         }
-    };
-    let begun = Begun { bytes_in, bytes_out, pending: words, told: Some(Told::new(said)), slot: Some(slot) };
-    Served { source, ..pump::own(git, fetch, begun, inbound, outbound).await }
+    }
 }
 
-/// What the client says first, a whole pkt-line's head at least; less only when it says no more.
-async fn first_words<O: Outbound>(inbound: &mut Inbound, clocks: &Clocks, outbound: &mut O) -> Result<Bytes, Ended> {
-    let mut words = bytes::BytesMut::new();
-    while words.len() < 4 {
-        tokio::select! {
-            next = inbound.next() => match next {
-                Some(piece) => words.extend_from_slice(&piece),
-                None if inbound.flooded() => return Err(Ended::Flooded),
-                None => break,
-            },
-            () = tokio::time::sleep_until(clocks.deadline()) => return Err(Ended::TimedOut),
-            () = outbound.gone() => return Err(Ended::ClientGone),
+impl<O: Outbound> Talk<'_, O> {
+    /// Listens until it is clear what the client wants; `None` when it wants nothing.
+    async fn listen(&mut self) -> Result<Option<Asked>, Ended> {
+        let mut words = BytesMut::new();
+        loop {
+            let piece = tokio::select! {
+                piece = self.inbound.next() => piece,
+                () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(Ended::TimedOut),
+                () = self.outbound.gone() => return Err(Ended::ClientGone),
+            };
+            let ended = piece.is_none();
+            if ended && self.inbound.flooded() {
+                return Err(Ended::Flooded);
+            }
+            let piece = piece.unwrap_or_default();
+            self.clocks.moved();
+            self.bytes_in += piece.len() as u64;
+            words.extend_from_slice(&piece);
+            let asked = ask::asked(&words, &self.said);
+            let nothing = words.is_empty() || words == b"0000".as_slice();
+            if ended || nothing || asked != Asked::More {
+                self.words = words.freeze();
+                return Ok((!nothing).then_some(asked));
+            }
         }
     }
-    Ok(words.freeze())
+
+    /// Answers with what is kept or made for all.
+    async fn share(&mut self, question: &Question, deepens: bool) -> Next {
+        let Self { git, fetch, inbound, outbound, clocks, words, .. } = self;
+        let (watch, quiet) = (inbound.watch(), is_quiet(words));
+        let mut shared = Shared::new(*outbound, inbound, deepens);
+        let relayed = relay::answer(git, fetch, question, quiet, clocks, &watch, &mut shared).await;
+        let Shared { shallow, more_words, bytes_in, bytes_out, stopped, .. } = shared;
+        self.bytes_in += bytes_in;
+        self.bytes_out += bytes_out;
+        match (relayed, stopped) {
+            (Relayed::Whole(_, source), _) => Next::Over(Ended::Served, Unserved::Repository, Some(source)),
+            (Relayed::Not(why), _) => Next::Own(why),
+            (Relayed::Busy, _) => Next::Over(Ended::Failed, Unserved::Busy, None),
+            (Relayed::Broken(..), Some(Stopped::Negotiates)) => {
+                self.shallow = shallow;
+                self.words = [words.as_ref(), &more_words].concat().into();
+                Next::Own("negotiation")
+            }
+            (Relayed::Broken(..), Some(Stopped::NotAnAnswer)) => {
+                tracing::warn!("what git answered to a clone is no answer to it");
+                Next::Over(Ended::Failed, Unserved::Repository, None)
+            }
+            (Relayed::Broken(_, ended), None) => Next::Over(ended, Unserved::Repository, None),
+        }
+    }
+
+    /// Goes on with a git of its own.
+    async fn own(mut self) -> Served {
+        let Self { git, fetch, inbound, outbound, clocks, words, bytes_in, bytes_out, .. } = &mut self;
+        let slot = match turn::wait(git, fetch, is_quiet(words), clocks, inbound, *outbound).await {
+            Ok(slot) => slot,
+            Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, *bytes_in, *bytes_out),
+            Err(NoSlot::Busy) => return Served::not(Ended::Failed, Unserved::Busy, *bytes_in, *bytes_out),
+        };
+        let told = Some(Told::new(self.said).and_then(self.shallow));
+        let begun =
+            Begun { bytes_in: self.bytes_in, bytes_out: self.bytes_out, pending: self.words, told, slot: Some(slot) };
+        pump::own(self.git, self.fetch, begun, self.inbound, self.outbound).await
+    }
+}
+
+/// Whether a client wants no progress.
+fn is_quiet(words: &[u8]) -> bool {
+    memchr::memmem::find(words, b"no-progress").is_some()
 }

@@ -11,6 +11,9 @@ pub(in crate::git) struct Told {
     heard: BytesMut,
     /// How far what was heard is whole lines.
     scanned: usize,
+    /// What it will say behind its advertisement and the client has been told too.
+    then: Bytes,
+    advertised: bool,
 }
 
 /// It is not the same in what matters.
@@ -19,16 +22,21 @@ pub(in crate::git) struct Differs;
 
 impl Told {
     pub(in crate::git) fn new(told: Bytes) -> Self {
-        Self { told, heard: BytesMut::new(), scanned: 0 }
+        Self { told, heard: BytesMut::new(), scanned: 0, then: Bytes::new(), advertised: false }
     }
 
-    /// Takes what git says; once its advertisement is over, what comes behind that.
+    /// The client was also told this, which answers what it said: here every byte counts.
+    pub(in crate::git) fn and_then(self, then: Bytes) -> Self {
+        Self { then, ..self }
+    }
+
+    /// Takes what git says; once all that the client knows is over, what comes behind that.
     ///
     /// Other refs do no harm: between the two a ref has changed, git gives objects by their names, and whoever asks for one
     /// that went away is told so by git. Other capabilities or other shallow commits would be another talk.
     pub(in crate::git) fn hears(&mut self, piece: &[u8]) -> Result<Option<Bytes>, Differs> {
         self.heard.extend_from_slice(piece);
-        loop {
+        while !self.advertised {
             let Some(rest) = self.heard.get(self.scanned..) else { return Err(Differs) };
             let Some((line, more)) = pkt_line::split(rest) else {
                 // Half a line, or none at all.
@@ -39,12 +47,18 @@ impl Told {
             };
             self.scanned = self.heard.len() - more.len();
             if line == Line::Flush {
-                let mut all = self.heard.split().freeze();
-                let heard = all.split_to(self.scanned);
-                let same = heard == self.told || essence(&heard) == essence(&self.told);
-                return if same { Ok(Some(all)) } else { Err(Differs) };
+                let heard = self.heard.split_to(self.scanned);
+                if heard != self.told && essence(&heard) != essence(&self.told) {
+                    return Err(Differs);
+                }
+                self.advertised = true;
             }
         }
+        let known = self.heard.len().min(self.then.len());
+        if self.heard.split_to(known) != self.then.split_to(known) {
+            return Err(Differs);
+        }
+        Ok(self.then.is_empty().then(|| self.heard.split().freeze()))
     }
 }
 
@@ -78,7 +92,10 @@ mod tests {
     }
 
     fn hears(told: &[u8], said: &[u8], cut: usize) -> Result<Option<Vec<u8>>, Differs> {
-        let mut told = Told::new(Bytes::copy_from_slice(told));
+        hears_all(Told::new(Bytes::copy_from_slice(told)), said, cut)
+    }
+
+    fn hears_all(mut told: Told, said: &[u8], cut: usize) -> Result<Option<Vec<u8>>, Differs> {
         let mut behind: Option<Vec<u8>> = None;
         for piece in said.chunks(cut) {
             match &mut behind {
@@ -114,6 +131,23 @@ mod tests {
             assert_eq!(hears(&told, &shallow, cut), Err(Differs));
             assert_eq!(hears(&told, b"zzzz", cut), Err(Differs));
             assert_eq!(hears(&told, &told[..told.len() - 2], cut), Ok(None));
+        }
+    }
+
+    #[test]
+    fn shallow_commits_are_compared_to_the_byte() {
+        let told = advertisement(&[format!("{A} HEAD\0side-band-64k")]);
+        let shallow = format!("0034shallow {A}0000");
+        for cut in [1, 3, 1000] {
+            let hears = |said: &str| {
+                let told_and_then = Told::new(Bytes::copy_from_slice(&told)).and_then(Bytes::from(shallow.clone()));
+                hears_all(told_and_then, &[&told[..], said.as_bytes()].concat(), cut)
+            };
+            assert_eq!(hears(&format!("{shallow}0008NAK\n")), Ok(Some(b"0008NAK\n".to_vec())));
+            assert_eq!(hears(&shallow), Ok(Some(Vec::new())));
+            assert_eq!(hears(&shallow[..20]), Ok(None));
+            assert_eq!(hears(&shallow.replace(A, B)), Err(Differs));
+            assert_eq!(hears("0008NAK\n"), Err(Differs));
         }
     }
 

@@ -264,7 +264,7 @@ impl<O: Outbound> Talk<'_, O> {
         self.pack = true;
         let quiet = is_quiet(asked);
         let Self { git, fetch, clocks, inbound, outbound, .. } = self;
-        match relay::answer(git, fetch, question, quiet, clocks, inbound, *outbound).await {
+        match relay::answer(git, fetch, question, quiet, clocks, &inbound.watch(), *outbound).await {
             Relayed::Whole(bytes, from) => {
                 self.bytes_out += bytes;
                 self.source = Some(from);

@@ -13,7 +13,7 @@ use crate::cache::{Found, Key, Reader, Why};
 use crate::gate::Fetch;
 use crate::git::child::Child;
 use crate::git::clocks::Clocks;
-use crate::git::inbound::Inbound;
+use crate::git::inbound::Watch;
 use crate::git::pkt_line;
 use crate::git::polls::settled;
 use crate::git::pump::send;
@@ -29,7 +29,7 @@ const HOLD: Duration = Duration::from_secs(5);
 const PACK: &[u8] = b"PACK";
 
 /// What came of a question.
-pub(super) enum Relayed {
+pub(in crate::git) enum Relayed {
     /// It was answered with this many bytes.
     Whole(u64, Source),
     /// It was not, and nothing was sent; a stable word why.
@@ -41,13 +41,13 @@ pub(super) enum Relayed {
 }
 
 /// Answers a question from the cache, making the answer if it is missing.
-pub(super) async fn answer(
+pub(in crate::git) async fn answer(
     git: &Git,
     fetch: &Fetch,
     question: &Question,
     quiet: bool,
     clocks: &mut Clocks,
-    inbound: &Inbound,
+    watch: &Watch,
     outbound: &mut impl Outbound,
 ) -> Relayed {
     let label = match label_of(git, fetch, question).await {
@@ -79,7 +79,7 @@ pub(super) async fn answer(
             }
         };
         let wait = Wait { slots: &git.slots, label, quiet };
-        match relay(reader, wait, clocks, inbound, outbound).await {
+        match relay(reader, wait, clocks, watch, outbound).await {
             Outcome::Whole(bytes) => return Relayed::Whole(bytes, source),
             // It waited for its slot, and does not begin again to wait.
             Outcome::Again if begun.elapsed() >= git.slots.patience() => return Relayed::Busy,
@@ -127,7 +127,7 @@ async fn relay(
     mut reader: Reader,
     wait: Wait<'_>,
     clocks: &mut Clocks,
-    inbound: &Inbound,
+    watch: &Watch,
     outbound: &mut impl Outbound,
 ) -> Outcome {
     let mut sent = 0;
@@ -171,7 +171,7 @@ async fn relay(
             () = tokio::time::sleep_until(clocks.deadline()) => return Outcome::Broken(sent, Ended::TimedOut),
             () = outbound.gone() => return Outcome::Broken(sent, Ended::ClientGone),
         }
-        if inbound.flooded() {
+        if watch.flooded() {
             return Outcome::Broken(sent, Ended::Flooded);
         }
         if held.as_ref().is_some_and(|held| whole || memchr::memmem::find(held, PACK).is_some()) {

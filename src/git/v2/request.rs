@@ -88,7 +88,11 @@ fn fetch(capabilities: &[&str], arguments: &[&str]) -> Result<Question, &'static
     if !arguments.haves.is_empty() && !arguments.words.contains("done") {
         return Err("negotiation");
     }
-    Ok(Question { needs_refs: arguments.words.contains("include-tag"), bytes: spelled(format, &arguments) })
+    // Who says no format speaks SHA-1.
+    Ok(Question {
+        needs_refs: arguments.words.contains("include-tag"),
+        bytes: spelled(format.unwrap_or("sha1"), &arguments),
+    })
 }
 
 fn understand<'a>(lines: &[&'a str]) -> Result<Arguments<'a>, &'static str> {
@@ -130,16 +134,14 @@ fn is_plain_filter(spec: &str) -> bool {
         || ["blob:limit=", "tree:", "object:type="].iter().any(|start| spec.strip_prefix(start).is_some_and(plain))
 }
 
-fn spelled(format: Option<&str>, arguments: &Arguments<'_>) -> Bytes {
+fn spelled(format: &str, arguments: &Arguments<'_>) -> Bytes {
     let mut request = Vec::new();
     let mut say = |word: &str, value: &str| {
         let line = format!("{:04x}{word}{value}\n", word.len() + value.len() + 5);
         request.extend_from_slice(line.as_bytes());
     };
     say("command=", "fetch");
-    if let Some(format) = format {
-        say("object-format=", format);
-    }
+    say("object-format=", format);
     request.extend_from_slice(b"0001");
     let mut say = |word: &str, value: &str| {
         let line = format!("{:04x}{word}{value}\n", word.len() + value.len() + 5);
@@ -222,7 +224,12 @@ mod tests {
         ] {
             assert_ne!(question(&["command=fetch"], &[&want, more, "done"]), plain, "{more}");
         }
-        assert_ne!(question(&["command=fetch", "object-format=sha1"], &[&want, "done"]), plain);
+        assert_ne!(question(&["command=fetch", "object-format=sha256"], &[&want, "done"]), plain);
+        assert_eq!(
+            question(&["command=fetch", "object-format=sha1"], &[&want, "done"]),
+            plain,
+            "it is the one that is meant"
+        );
         assert!(question(&["command=fetch"], &[&want, "include-tag"]).needs_refs);
     }
 

@@ -1,0 +1,53 @@
+//! The words of a clone of protocol version 0: each line of the input is a pkt-line, an empty one a flush; behind a line `--`
+//! comes what was advertised. What is asked in the client's name wants what it wanted and was offered, and nothing else; and an
+//! answer of version 2 is put into the words of version 0 in the same way however it is cut.
+#![no_main]
+use std::fmt::Write as _;
+
+use libfuzzer_sys::fuzz_target;
+use pullgate::git::v0::ask::{Asked, asked};
+use pullgate::git::v0::reframe::{NotAnAnswer, Part, Reframer};
+
+fn lines(text: &str) -> Vec<u8> {
+    let mut said = String::new();
+    for line in text.split('\n').filter(|line| line.len() < 65_000) {
+        match line {
+            "" => said.push_str("0000"),
+            line => write!(said, "{:04x}{line}\n", line.len() + 5).unwrap(),
+        }
+    }
+    said.into_bytes()
+}
+
+fn reframed(answer: &[u8], cut: usize) -> Result<Vec<Part>, NotAnAnswer> {
+    let (mut reframer, mut parts) = (Reframer::new(answer.starts_with(b"0011")), Vec::new());
+    for piece in answer.chunks(cut) {
+        parts.extend(reframer.push(piece.to_vec().into()));
+        while let Some(part) = reframer.next_part()? {
+            parts.push(part);
+        }
+    }
+    Ok(parts)
+}
+
+fn bytes(parts: &[Part]) -> Vec<u8> {
+    let both = |part: &Part| match part {
+        Part::Shallow(bytes) | Part::Pack(bytes) => bytes.to_vec(),
+    };
+    parts.iter().flat_map(both).collect()
+}
+
+fuzz_target!(|text: &str| {
+    let (words, advertised) = text.split_once("\n--\n").unwrap_or((text, ""));
+    let (said, offered) = (lines(words), lines(advertised));
+    if let Asked::Whole(question, _) = asked(&said, &offered) {
+        let question = std::str::from_utf8(&question.bytes).unwrap();
+        assert!(question.contains("done\n"), "{question}");
+        for want in question.split('\n').filter_map(|line| line.get(4..)?.strip_prefix("want ")) {
+            assert!(words.contains(want) && advertised.contains(want), "{want}");
+        }
+    }
+    let whole = reframed(text.as_bytes(), usize::MAX).map(|parts| bytes(&parts));
+    let cut = reframed(text.as_bytes(), 3).map(|parts| bytes(&parts));
+    assert_eq!(whole, cut);
+});
