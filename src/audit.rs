@@ -213,6 +213,15 @@ impl Audit {
         }
     }
 
+    /// Goes on in the file that has the name by now, as a log rotation wants it; what was handed on before stays in the old
+    /// one, as a whole. Blocks while the disk does.
+    ///
+    /// # Errors
+    /// When no such file can be opened: the old one is written on.
+    pub fn reopen(&self) -> std::io::Result<()> {
+        self.writer.as_ref().map_or(Ok(()), |writer| writer.reopen())
+    }
+
     /// Waits until everything that was handed on before is in the file, or in the log. Blocks while the disk does.
     pub fn flush(&self) {
         if let Some(writer) = &self.writer {

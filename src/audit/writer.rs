@@ -20,6 +20,8 @@ enum Item {
     Line(String),
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
+    /// What comes behind it goes to the file that has the name by now. Answered when that is open, or cannot be opened.
+    Reopen(SyncSender<io::Result<()>>),
 }
 
 /// The way to the thread.
@@ -33,13 +35,19 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the file, and starts the thread.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        Self::over(file, QUEUE, PATIENCE)
+        let path = path.to_owned();
+        let open = move || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        Self::over(open, QUEUE, PATIENCE)
     }
 
-    fn over(file: impl Write + Send + 'static, queue: usize, patience: Duration) -> io::Result<Self> {
+    fn over<W: Write + Send + 'static>(
+        open: impl Fn() -> io::Result<W> + Send + 'static,
+        queue: usize,
+        patience: Duration,
+    ) -> io::Result<Self> {
         let (send, items) = mpsc::sync_channel(queue);
-        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || run(file, &items))?;
+        let file = open()?;
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || run(file, open, &items))?;
         Ok(Self { queue: Some(send), thread: Some(thread), patience })
     }
 
@@ -60,11 +68,21 @@ impl Writer {
         }
     }
 
+    /// Waits until what comes from now on goes to the file that has the name by now.
+    pub(super) fn reopen(&self) -> io::Result<()> {
+        let (done, opened) = mpsc::sync_channel(1);
+        let lost = || io::Error::other("the writer of audit records is gone");
+        if self.offer(Item::Reopen(done), Duration::MAX).is_some() {
+            return Err(lost());
+        }
+        opened.recv().map_err(|_| lost())?
+    }
+
     /// Puts an item into the queue. A line for which there was no place in time comes back.
     fn offer(&self, item: Item, patience: Duration) -> Option<String> {
         let line = |item| match item {
             Item::Line(line) => line,
-            Item::Flush(_) => String::new(),
+            Item::Flush(_) | Item::Reopen(_) => String::new(),
         };
         let Some(queue) = &self.queue else { return Some(line(item)) };
         let start = Instant::now();
@@ -89,23 +107,30 @@ impl Drop for Writer {
     }
 }
 
-fn run(mut file: impl Write, items: &Receiver<Item>) {
+fn run<W: Write>(mut file: W, open: impl Fn() -> io::Result<W>, items: &Receiver<Item>) {
     let mut torn = false;
     while let Ok(first) = items.recv() {
-        let (mut text, mut flushed) = (String::new(), None);
+        let (mut text, mut flushed, mut reopened) = (String::new(), None, None);
         let mut next = Some(first);
         while let Some(item) = next.take() {
             match item {
                 Item::Line(line) => text.extend([line.as_str(), "\n"]),
                 Item::Flush(done) => flushed = Some(done),
+                Item::Reopen(done) => reopened = Some(done),
             }
-            if flushed.is_none() && text.len() < TOGETHER {
+            if flushed.is_none() && reopened.is_none() && text.len() < TOGETHER {
                 next = items.try_recv().ok();
             }
         }
         write(&mut file, &text, &mut torn);
         if flushed.is_some_and(|done| done.send(()).is_err()) {
             tracing::debug!("whoever waited for the audit records has gone");
+        }
+        let Some(done) = reopened else { continue };
+        // The old one goes on where the new one cannot be had.
+        let opened = open().map(|new| (file, torn) = (new, false));
+        if done.send(opened).is_err() {
+            tracing::debug!("whoever waited for the audit file has gone");
         }
     }
 }
@@ -173,10 +198,37 @@ mod tests {
         }
     }
 
+    fn opens(disk: &Disk) -> impl Fn() -> io::Result<Disk> + Send + 'static {
+        let disk = disk.clone();
+        move || Ok(disk.clone())
+    }
+
+    #[test]
+    fn a_file_that_was_moved_away_is_left_and_none_of_its_records_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, moved) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
+        let writer = Writer::open(&path).unwrap();
+        (0..100).for_each(|number| writer.put(number.to_string()));
+        std::fs::rename(&path, &moved).unwrap();
+        (100..200).for_each(|number| writer.put(number.to_string()));
+        writer.reopen().unwrap();
+        (200..300).for_each(|number| writer.put(number.to_string()));
+        writer.flush();
+        let lines = |range: std::ops::Range<u32>| range.map(|number| format!("{number}\n")).collect::<String>();
+        assert_eq!(std::fs::read_to_string(&moved).unwrap(), lines(0..200));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines(200..300));
+        // Where there can be no new one, the old one goes on.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(writer.reopen().is_err());
+        writer.put("more".to_owned());
+        writer.flush();
+    }
+
     #[test]
     fn all_is_written_in_order_before_the_end() {
         let disk = Disk::default();
-        let writer = Writer::over(disk.clone(), 8, Duration::from_secs(60)).unwrap();
+        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60)).unwrap();
         (0..1000).for_each(|number| writer.put(number.to_string()));
         drop(writer);
         let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
@@ -186,7 +238,7 @@ mod tests {
     #[test]
     fn a_disk_that_stands_still_costs_a_moment_and_no_record_in_silence() {
         let disk = Disk::default();
-        let writer = Writer::over(disk.clone(), 4, Duration::from_millis(20)).unwrap();
+        let writer = Writer::over(opens(&disk), 4, Duration::from_millis(20)).unwrap();
         let stands = disk.stands.lock().unwrap();
         let start = Instant::now();
         let refused: Vec<_> = (10..50)
@@ -205,7 +257,7 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_does_not_swallow_the_next() {
         let disk = Disk::default();
-        let writer = Writer::over(disk.clone(), 8, Duration::from_secs(60)).unwrap();
+        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60)).unwrap();
         writer.put("whole".to_owned());
         writer.flush();
         *disk.room.lock().unwrap() = Some(3);

@@ -51,7 +51,7 @@ impl Args {
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
         let _inside = runtime.enter();
-        let stop = stop_signal()?;
+        let stop = stop_signal(|| tracing::debug!("SIGHUP: a quickstart reads no config anew"))?;
         let open = runtime
             .block_on(serve::open(house))
             .map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))?;

@@ -1,17 +1,22 @@
 //! `pullgate serve`
 
+use std::path::Path;
+use std::sync::Arc;
+
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use super::io::Stop;
 use crate::admin::fault::{Fault, Kind};
-use crate::daemon::config::Config;
+use crate::daemon::config::{Config, ConfigError};
 use crate::daemon::house::House;
+use crate::daemon::reload::Reloader;
 use crate::daemon::{log, serve};
 
 /// Run the gateway until SIGTERM or Ctrl-C
 ///
-/// What runs when it is told to stop may finish, for `drain_seconds` in section `limits`.
+/// What runs when it is told to stop may finish, for `drain_seconds` in section `limits`. SIGHUP has it read its config and its
+/// host keys once more, for connections from then on, and open the audit file anew, as log rotation wants it.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
@@ -26,7 +31,13 @@ impl Args {
             .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
         runtime.block_on(async {
             // Before the doors are open: a signal that comes at once is not lost.
-            let stop = stop_signal()?;
+            let reloader = house.reloader();
+            let config = config.file.clone();
+            let stop = stop_signal(move || {
+                let (reloader, config) = (Arc::clone(&reloader), config.clone());
+                // It reads files, and may wait for a disk.
+                drop(tokio::task::spawn_blocking(move || reload(&reloader, &config)));
+            })?;
             let open = serve::open(house)
                 .await
                 .map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))?;
@@ -42,8 +53,35 @@ pub(super) fn build(config: &Config) -> Result<House, Fault> {
     House::build(config, &search).map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))
 }
 
-/// Completes at SIGTERM or SIGINT.
-pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Fault> {
+/// Takes over what has changed in the config file, and says so in the log.
+fn reload(reloader: &Reloader, file: &Path) {
+    match reloader.reopen() {
+        Ok(()) => tracing::info!("SIGHUP: the audit file was opened anew"),
+        Err(error) => {
+            tracing::error!(%error, "SIGHUP: the audit file cannot be opened anew, and the old one is written on")
+        }
+    }
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(error) => {
+            if let ConfigError::Faults { faults, .. } = &error {
+                faults.iter().for_each(|fault| tracing::error!(%fault, "a fault in the config"));
+            }
+            return tracing::error!(%error, "SIGHUP: the config cannot be read, and the old one stays; see `pullgate check`");
+        }
+    };
+    match reloader.reload(&config) {
+        Ok(later) if later.is_empty() => tracing::info!("SIGHUP: config and host keys were read anew"),
+        Ok(later) => {
+            let later = later.join(", ");
+            tracing::warn!(later, "SIGHUP: config and host keys were read anew; some of what changed needs a restart");
+        }
+        Err(error) => tracing::error!(%error, "SIGHUP: the old config and host keys stay"),
+    }
+}
+
+/// Completes at SIGTERM or SIGINT; what is to be done at SIGHUP is done in between.
+pub(super) fn stop_signal(at_hangup: impl Fn()) -> Result<impl Future<Output = ()>, Fault> {
     let listen =
         |kind| signal(kind).map_err(|error| Fault::new(Kind::Internal, format!("signals cannot be received: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
@@ -54,7 +92,7 @@ pub(super) fn stop_signal() -> Result<impl Future<Output = ()>, Fault> {
                 _ = terminate.recv() => return,
                 _ = interrupt.recv() => return,
                 // A terminal that is closed, or a log rotation: no reason to cut clones.
-                _ = hangup.recv() => tracing::warn!("SIGHUP is ignored: a changed config is read at the next start"),
+                _ = hangup.recv() => at_hangup(),
             }
         }
     })

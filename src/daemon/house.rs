@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::explain::GateExplainer;
 use super::keeper::GitKeeper;
+use super::reload::Reloader;
 use super::repos::StoreRepos;
 use crate::admin::Admin;
 use crate::audit::Audit;
@@ -99,6 +100,7 @@ impl BuildError {
 #[derive(Debug)]
 pub struct House {
     pub(super) door: Arc<Door>,
+    pub(super) reloader: Arc<Reloader>,
     pub(super) admin: Admin,
     pub(super) listen: Vec<std::net::SocketAddr>,
     pub(super) control: control::Settings,
@@ -108,6 +110,12 @@ pub struct House {
 }
 
 impl House {
+    /// The way to change what it serves by while it does.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
     /// Builds it. `search` is where git is looked for, as `$PATH` is written. The registry comes last: what can fail
     /// without it has failed by then.
     ///
@@ -142,8 +150,9 @@ impl House {
         let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
         let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup, usage.clone(), config);
         let admin = admin.with_keeper(keeper);
+        let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        Ok(Self { door, admin, listen, control, drain: config.limits.drain, usage, audit })
+        Ok(Self { door, reloader, admin, listen, control, drain: config.limits.drain, usage, audit })
     }
 }
 

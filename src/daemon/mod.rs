@@ -5,5 +5,6 @@ pub mod explain;
 pub mod house;
 mod keeper;
 pub mod log;
+pub mod reload;
 pub mod repos;
 pub mod serve;

@@ -79,8 +79,8 @@ impl Open {
                 Ok(address) => tracing::info!(%address, "serving SSH"),
                 Err(error) => tracing::warn!(%error, "serving SSH at an address that cannot be told"),
             }
-            let (door, stopping, cut) = (house.door.clone(), stopping.clone(), cut.clone());
-            doors.spawn(listener::run(door, listener, stopping, cut));
+            let (newest, stopping, cut) = (house.reloader.doors(), stopping.clone(), cut.clone());
+            doors.spawn(listener::run(newest, listener, stopping, cut));
         }
         doors.spawn(control.serve(house.admin.clone(), stopping.clone().cancelled_owned()));
         let uses = tokio::spawn(keep_uses(house.usage.clone(), stopping.clone()));

@@ -33,6 +33,8 @@ mod polls;
 #[allow(dead_code, reason = "the benchmark uses more of it")]
 mod raw;
 mod refusals;
+mod reload;
+
 mod repositories;
 mod rotation;
 mod scene;

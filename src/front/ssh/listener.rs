@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +40,13 @@ impl Startup {
     }
 }
 
-/// Accepts connections until `stop`, then lets those that are open finish until `cut`.
-pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken, cut: CancellationToken) {
+/// Accepts connections until `stop`, each by the door that is the newest then; lets those that are open finish until `cut`.
+pub async fn run(
+    doors: watch::Receiver<Arc<Door>>,
+    listener: TcpListener,
+    stop: CancellationToken,
+    cut: CancellationToken,
+) {
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -58,11 +63,12 @@ pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken
                 continue;
             }
         };
+        let door = Arc::clone(&doors.borrow());
         let Some(Entry { connection, startup }) = door.places.enter() else {
             door.places.tell(address.ip(), "all places are taken, or nearly");
             continue;
         };
-        let (door, cut) = (Arc::clone(&door), cut.child_token());
+        let cut = cut.child_token();
         open.spawn(async move {
             serve(door, socket, address, startup, cut).await;
             drop(connection);

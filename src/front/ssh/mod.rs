@@ -52,6 +52,13 @@ pub struct Settings {
     pub expiry_warning: Duration,
 }
 
+impl Settings {
+    fn same_places(&self, other: &Self) -> bool {
+        let of = |settings: &Self| (settings.startups, settings.startups_per_network, settings.connections);
+        of(self) == of(other)
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -94,6 +101,19 @@ impl Door {
         let config = Arc::new(algorithms::config(host_keys, &settings));
         let (answers, places) = (TaskTracker::new(), Arc::new(Places::new(&settings)));
         Self { gate, git, settings, public_address, config, answers, balancers: Vec::new(), places }
+    }
+
+    /// The same door with other keys and settings, for those who come from now on; those who are inside keep what they came
+    /// in by. Where the number of places changes, the new ones are all free at first.
+    #[must_use]
+    pub fn again(&self, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
+        let config = Arc::new(algorithms::config(host_keys, &settings));
+        let places = match self.settings.same_places(&settings) {
+            true => Arc::clone(&self.places),
+            false => Arc::new(Places::new(&settings)),
+        };
+        let (gate, git, answers) = (self.gate.clone(), self.git.clone(), self.answers.clone());
+        Self { gate, git, settings, public_address, config, answers, balancers: self.balancers.clone(), places }
     }
 
     /// Believes a PROXY header from these networks, and demands one from them.

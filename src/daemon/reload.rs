@@ -1,0 +1,91 @@
+//! What a running daemon takes over from a config that was changed: all that a connection is let in by. What is open goes on.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::config::{Config, Limits};
+use crate::audit::Audit;
+use crate::front::ssh::Door;
+use crate::front::ssh::host_keys::{self, HostKeyError};
+
+/// The way to change what a daemon serves by.
+#[derive(Debug)]
+pub struct Reloader {
+    doors: watch::Sender<Arc<Door>>,
+    audit: Audit,
+    /// What the daemon was started with.
+    started: Config,
+}
+
+impl Reloader {
+    pub(super) fn new(door: Arc<Door>, audit: Audit, started: Config) -> Self {
+        Self { doors: watch::Sender::new(door), audit, started }
+    }
+
+    pub(super) fn doors(&self) -> watch::Receiver<Arc<Door>> {
+        self.doors.subscribe()
+    }
+
+    /// Opens the audit file again, which a log rotation may have moved away. Blocks while the disk does.
+    ///
+    /// # Errors
+    /// When it cannot be opened: the old one is written on.
+    pub fn reopen(&self) -> std::io::Result<()> {
+        self.audit.reopen()
+    }
+
+    /// Takes a config over: the host keys, whom to believe a client's address, the bounds and clocks of the door, for
+    /// everybody who connects from now on. Says what else differs from what the daemon was started with, which needs a
+    /// restart.
+    ///
+    /// # Errors
+    /// The host keys cannot be read or made, and nothing has changed.
+    pub fn reload(&self, next: &Config) -> Result<Vec<&'static str>, HostKeyError> {
+        let keys = host_keys::load_or_make(&next.ssh.host_keys, next.ssh.host_key_kinds)?;
+        let before = Arc::clone(&self.doors.borrow());
+        let door = before.again(keys, next.limits.ssh, next.ssh.public_address.to_string());
+        self.doors.send_replace(Arc::new(door.with_balancers(next.ssh.balancers.clone())));
+        Ok(at_the_next_start(&self.started, next))
+    }
+}
+
+/// What differs and cannot be changed while a daemon runs, by its name in the file.
+fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
+    let Config { file: _, state_dir, store, ssh, control, audit_file, log, keys, sandbox, cache, limits } = new;
+    let of_door = Limits { ssh: old.limits.ssh, ..*limits };
+    [
+        ("state_dir", *state_dir != old.state_dir),
+        ("[store]", *store != old.store),
+        ("listen under [ssh]", ssh.listen != old.ssh.listen),
+        ("[control]", *control != old.control),
+        ("[audit]", *audit_file != old.audit_file),
+        ("[log]", *log != old.log),
+        ("[keys]", *keys != old.keys),
+        ("[sandbox]", *sandbox != old.sandbox),
+        ("[cache]", *cache != old.cache),
+        ("what [limits] says of fetches, slots and the end", of_door != old.limits),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_nothing_else() {
+        let config = |text: &str| Config::parse(text, Path::new("/etc/pullgate/config.toml")).unwrap();
+        let differs = |text: &str| at_the_next_start(&config(""), &config(text));
+        assert_eq!(differs(""), [""; 0]);
+        assert_eq!(differs("[limits]\nstartups = 7\nlogin_seconds = 3\n[ssh]\nrsa_host_key = true"), [""; 0]);
+        assert_eq!(differs("[store]\nroot = \"/srv\"\n[log]\nformat = \"json\""), ["[store]", "[log]"]);
+        assert_eq!(differs("[ssh]\nlisten = [\"127.0.0.1:1\"]"), ["listen under [ssh]"]);
+        assert_eq!(differs("[limits]\ndrain_seconds = 1"), ["what [limits] says of fetches, slots and the end"]);
+        assert_eq!(differs("state_dir = \"/var/lib/x\"")[0], "state_dir");
+    }
+}
