@@ -265,6 +265,8 @@ fn every_page_is_run() {
         let test = name.replace('-', "_");
         let page = std::fs::read_to_string(folder().join(format!("{name}.md"))).unwrap();
         assert!(page.contains(&format!("This page is run by `ci_pages::{test}`")), "{name} does not name its test");
+        // The tests set it; without it the commands find no gateway, unless its config file is where a package puts it.
+        assert!(page.contains("`export PULLGATE_CONFIG="), "{name} does not say which gateway");
         assert!(readme.contains(&format!("({name}.md) | `ci_pages::{test}`")), "{name} is not listed with its test");
         assert!(source.contains(&format!("fn {test}()")), "{name} has no test");
     }
