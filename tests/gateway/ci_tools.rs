@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::harness::{Gateway, Said, plain_git, run};
+use crate::ssh_agent::Agent;
 
 /// A gateway with `acme/app`, which has the submodule `../lib.git`, and a key for both.
 pub(crate) struct Site {
@@ -142,6 +143,47 @@ fn jenkins() {
     assert!(pushed.starts_with("fatal: remote error: this gateway is read-only: git push"), "{pushed}");
 }
 
+/// What git-lfs shows of the gateway's answer.
+pub(crate) const LFS_IS_TOLD: &str = "batch request: git-lfs-authenticate: not found: exit status 127";
+
+/// "Git LFS pull after checkout": the checkout is good, with a pointer; the pull after it fails with a sentence, and with it
+/// the build.
+#[test]
+fn jenkins_with_large_files() {
+    if run(plain_git(Path::new("/")).args(["lfs", "version"])).code != Some(0) {
+        let required = std::env::var_os("PULLGATE_INTEROP").is_some_and(|value| value == "require");
+        assert!(!required, "git-lfs is not installed");
+        eprintln!("git-lfs is not installed: not tested");
+        return;
+    }
+    let site = Site::new();
+    let bare = site.gateway.path("repositories/acme/app.git");
+    let pointer = format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 5\n", "ab".repeat(32));
+    site.gateway.commit(&bare, "big.bin", &pointer);
+    site.gateway.commit(&bare, ".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n");
+    let manual = format!("-o StrictHostKeyChecking=yes -o UserKnownHostsFile={}", site.known_hosts());
+    let mut env = jenkins_env(&site, "git-ssh", &manual, None);
+    env.push(("GIT_LFS_SKIP_SMUDGE", "1".to_owned()));
+    let build = Build::new(&site, "jenkins", env);
+    build.git(&["init"]);
+    // A distribution's git-lfs does this for everybody, where the tests do not look.
+    build.git(&["lfs", "install", "--local"]);
+    let narrow = "+refs/heads/main:refs/remotes/origin/main";
+    build.git(&["fetch", "--no-tags", "--force", "--progress", "--", &site.url(), narrow]);
+    build.git(&["config", "remote.origin.url", &site.url()]);
+    build.git(&["checkout", "-f", "refs/remotes/origin/main"]);
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let is_good = || {
+        assert_eq!(build.git(&["rev-parse", "HEAD"]), tip);
+        assert_eq!(std::fs::read_to_string(build.dir.join("big.bin")).unwrap(), pointer);
+        assert_eq!(build.git(&["status", "--porcelain"]), "");
+    };
+    is_good();
+    let pulled = build.try_git(&["lfs", "pull", "origin"]).failed();
+    assert!(pulled.lines().any(|line| line == LFS_IS_TOLD), "{pulled}");
+    is_good();
+}
+
 /// The four strategies of the Git client plugin.
 #[test]
 fn jenkins_host_key_strategies() {
@@ -173,7 +215,7 @@ fn jenkins_host_key_strategies() {
 fn jenkins_with_twelve_wrong_keys_first() {
     let site = Site::new();
     let manual = format!("-o StrictHostKeyChecking=yes -o UserKnownHostsFile={}", site.known_hosts());
-    let agent = Agent::start(&site);
+    let agent = Agent::start(&site.gateway);
     for n in 0..12 {
         agent.add(&site.gateway.keygen(&format!("stray{n}"), &["ed25519"]));
     }
@@ -261,7 +303,7 @@ fn flux() {
 fn gitlab_runner() {
     let site = Site::new();
     // before_script: an agent with the one key, and known_hosts from a variable.
-    let agent = Agent::start(&site);
+    let agent = Agent::start(&site.gateway);
     agent.add(&site.key);
     let ssh = format!("ssh -F none -o StrictHostKeyChecking=yes -o UserKnownHostsFile={}", site.known_hosts());
     let build = Build::new(&site, "runner", vec![("GIT_SSH_COMMAND", ssh), ("SSH_AUTH_SOCK", agent.socket.clone())]);
@@ -330,36 +372,4 @@ fn shell_script() {
     build.git(&["pull", "-q", "--ff-only"]);
     let tags = build.git(&["ls-remote", "--tags", "--refs", "gateway:acme/app.git"]);
     assert!(tags.ends_with("refs/tags/v1\n"), "{tags}");
-}
-
-/// An ssh-agent of the test's own.
-struct Agent {
-    socket: String,
-    process: std::process::Child,
-}
-
-impl Agent {
-    fn start(site: &Site) -> Self {
-        let socket = site.gateway.path("agent");
-        let process = Command::new("ssh-agent")
-            .args(["-D", "-a"])
-            .arg(&socket)
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null())
-            .spawn()
-            .unwrap();
-        crate::harness::wait_until("the agent", || socket.exists());
-        Self { socket: socket.display().to_string(), process }
-    }
-
-    fn add(&self, key: &Path) {
-        run(Command::new("ssh-add").arg("-q").arg(key).env("SSH_AUTH_SOCK", &self.socket)).ok();
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
 }

@@ -40,5 +40,6 @@ mod rotation;
 mod scene;
 mod secrets;
 mod sessions;
+mod ssh_agent;
 mod storms;
 mod threats;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::harness::{Gateway, Said, plain_git, run};
 use crate::listen_in::Wire;
-use crate::table::{self, Row};
+use crate::table;
 
 /// A gateway behind a wire, with one repository and one key.
 pub(crate) struct Site {
@@ -85,8 +85,6 @@ impl Site {
 
 /// A client: the same five verbs for each.
 pub(crate) trait Client {
-    /// What it is called in the table.
-    fn name(&self) -> String;
     fn version(&self) -> String;
     /// What `ls-remote` of `repo` says, with this home folder (and the known_hosts in it).
     fn ls_remote(&self, site: &Site, home: &Path, repo: &str) -> Said;
@@ -105,68 +103,69 @@ pub(crate) trait Client {
     }
 }
 
-/// Runs through all of it and adds a row to the table.
+/// Runs through all of it, and fills in the client's row of the table on the way.
 pub(crate) fn exercise(client: &dyn Client, site: &Site) {
     let (home, fooled) = (site.gateway.path("home"), site.gateway.path("fooled"));
-    let mut done = Vec::new();
+    let version = client.version();
+    table::know(|row| row.version = version);
 
+    table::step("ls-remote");
     let looked = client.ls_remote(site, &home, "acme/app.git").ok();
     for (name, reference) in [("refs/heads/main", "main"), ("refs/heads/stable", "stable"), ("refs/tags/v1", "v1")] {
         let hash = site.tip(reference);
         let listed = looked.lines().any(|line| line.contains(hash.trim()) && line.trim_end().ends_with(name));
         assert!(listed, "{name} is not at {hash}: {looked}");
     }
-    done.push("ls-remote");
 
+    // What it agreed on is in its row from here on, whatever becomes of the rest.
+    let agreed = site.wire.agreed().first().unwrap().clone();
+    table::know(|row| {
+        row.ssh = agreed.client;
+        row.key_exchange = agreed.key_exchange;
+        row.host_key = agreed.host_key;
+        row.cipher = agreed.cipher;
+    });
+
+    table::step("clone");
     let full = site.gateway.path("full");
     client.clone(site, &home, &full, None).ok();
     run(plain_git(&full).args(["fsck", "--strict"])).ok();
     assert_eq!(run(plain_git(&full).args(["rev-parse", "HEAD"])).ok(), site.tip("main"));
-    done.push("clone");
 
     if client.shallow() {
+        table::step("depth");
         let shallow = site.gateway.path("shallow");
         client.clone(site, &home, &shallow, Some(1)).ok();
         assert_eq!(run(plain_git(&shallow).args(["rev-list", "--count", "HEAD"])).ok(), "1\n");
-        done.push("depth");
     }
 
+    table::step("fetch");
     site.gateway.commit(&site.bare, "new", "fresh\n");
     client.fetch(site, &home, &full).ok();
     assert_eq!(run(plain_git(&full).args(["rev-parse", "refs/remotes/origin/main"])).ok(), site.tip("main"));
-    done.push("fetch");
 
+    table::step("push refused");
     let pushed = client.push(site, &home, &full);
     let said = format!("{}{}", pushed.out, pushed.err);
     assert!(pushed.code != Some(0) && said.contains("git push to acme/app is not possible here [read-only]"), "{said}");
-    done.push("push refused");
 
+    table::step("strict host key");
     let (before, tip) = (logins(site), site.tip("main"));
     let deceived = client.ls_remote(site, &fooled, "acme/app.git");
     assert!(deceived.code != Some(0) && !deceived.out.contains(tip.trim()), "it trusts any host: {deceived:?}");
     assert_eq!(logins(site), before, "it logged in to a host that it does not know");
-    done.push("strict host key");
 
-    let agreed = site.wire.agreed();
-    let last = agreed.first().unwrap().clone();
-    let mut protocols: Vec<u8> =
+    table::step("protocol");
+    let protocols: Vec<u8> =
         (0..=2).filter(|version| site.gateway.audit().contains(&format!("\"protocol\":{version},"))).collect();
+    let words: Vec<String> = protocols.iter().map(|version| format!("v{version}")).collect();
+    table::know(|row| row.protocol = words.join(" "));
     if let Some(expected) = client.protocol() {
         assert_eq!(protocols, [expected]);
     }
-    table::add(Row {
-        client: client.name(),
-        version: client.version(),
-        ssh: last.client,
-        protocol: protocols.drain(..).map(|version| format!("v{version}")).collect::<Vec<_>>().join(" "),
-        key_exchange: last.key_exchange,
-        host_key: last.host_key,
-        cipher: last.cipher,
-        result: format!("good: {}", done.join(", ")),
-    });
 }
 
-fn logins(site: &Site) -> usize {
+pub(crate) fn logins(site: &Site) -> usize {
     site.gateway.audit().matches("\"event\":\"login\"").count()
 }
 

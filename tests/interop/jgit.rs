@@ -23,7 +23,12 @@ pub(crate) fn nist_curves(config: String) -> String {
 
 /// A site whose key JSch can read: PEM, and where it looks for one.
 pub(crate) fn site(kind: &str) -> Site {
-    let site = Site::with(&[kind, "-m", "PEM"], nist_curves);
+    site_with(kind, nist_curves)
+}
+
+/// The same, with the gateway's config file edited in another way.
+pub(crate) fn site_with(kind: &str, edit: fn(String) -> String) -> Site {
+    let site = Site::with(&[kind, "-m", "PEM"], edit);
     for home in ["home", "fooled"] {
         place_key(&site, &site.gateway.path(home), kind);
     }
@@ -50,10 +55,6 @@ impl JGit {
 }
 
 impl Client for JGit {
-    fn name(&self) -> String {
-        "JGit + JSch, ecdsa".to_owned()
-    }
-
     fn version(&self) -> String {
         let said = run(Self::command(Path::new("/"), Path::new("/")).arg("version")).out;
         said.trim().rsplit(' ').next().unwrap_or_default().to_owned()

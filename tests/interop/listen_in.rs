@@ -20,6 +20,15 @@ pub(crate) struct Agreed {
     pub(crate) cipher: String,
 }
 
+/// What the gateway's first packet offers, in its order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Offer {
+    pub(crate) key_exchanges: Vec<String>,
+    pub(crate) host_keys: Vec<String>,
+    pub(crate) ciphers: Vec<String>,
+    pub(crate) macs: Vec<String>,
+}
+
 type Heard = Arc<Mutex<Vec<u8>>>;
 
 /// The wire.
@@ -76,6 +85,12 @@ impl Wire {
         self.pace.store(pace as u8, Ordering::Release);
     }
 
+    /// What the gateway offered on each connection so far.
+    pub(crate) fn offers(&self) -> Vec<Offer> {
+        let heard = self.heard.lock().unwrap();
+        heard.iter().filter_map(|(_, server)| offer(&server.lock().unwrap())).collect()
+    }
+
     /// What each connection so far agreed on, as far as it came to that.
     pub(crate) fn agreed(&self) -> Vec<Agreed> {
         let heard = self.heard.lock().unwrap();
@@ -122,6 +137,16 @@ fn agreed(client: &[u8], server: &[u8]) -> Option<Agreed> {
     let client = ident.trim_start_matches("SSH-2.0-").to_owned();
     // Lists 0, 1 and 3 of RFC 4253 §7.1: key exchange, host key, cipher from server to client.
     Some(Agreed { client, key_exchange: first(0)?, host_key: first(1)?, cipher: first(3)? })
+}
+
+fn offer(server: &[u8]) -> Option<Offer> {
+    let (_, lists) = opening(server)?;
+    let list =
+        |number: usize| -> Option<Vec<String>> { Some(lists.get(number)?.split(',').map(str::to_owned).collect()) };
+    // Of ciphers and of codes there is one list for each direction, and ours are the same.
+    let (to, from) = ((list(2)?, list(4)?), (list(3)?, list(5)?));
+    assert_eq!(to, from);
+    Some(Offer { key_exchanges: list(0)?, host_keys: list(1)?, ciphers: to.0, macs: to.1 })
 }
 
 /// The identification line and the name lists of the first packet.

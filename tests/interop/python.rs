@@ -59,10 +59,6 @@ impl Python {
 }
 
 impl Client for Python {
-    fn name(&self) -> String {
-        self.name.to_owned()
-    }
-
     fn version(&self) -> String {
         first_line(python().arg(folder().join(self.script)).arg("version"))
     }
