@@ -321,6 +321,19 @@ pub(crate) fn plain_git(dir: &Path) -> Command {
     git
 }
 
+/// Whether this git can make such a repository: before 2.45 there is no reftable. Where every client has to be there, it has to.
+#[track_caller]
+pub(crate) fn can_init(init: &[&str]) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let said = run(plain_git(dir.path()).args(["init", "-q", "--bare"]).args(init).arg("probe.git"));
+    let required = std::env::var_os("PULLGATE_INTEROP").is_some_and(|value| value == "require");
+    assert!(said.code == Some(0) || !required, "this git cannot make {init:?}: {}", said.err);
+    if said.code != Some(0) {
+        eprintln!("this git cannot make {init:?}: not tested");
+    }
+    said.code == Some(0)
+}
+
 pub(crate) fn program() -> &'static str {
     // A copy in a place where another user may execute it: `just cell-test`.
     static COPY: std::sync::OnceLock<Option<String>> = std::sync::OnceLock::new();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::harness::{Gateway, plain_git, run, wait_until};
+use super::harness::{Gateway, can_init, plain_git, run, wait_until};
 
 /// Refs that were written a moment ago may be trusted from then on.
 fn settle() {
@@ -182,9 +182,7 @@ fn polls_say_what_git_says() {
         for (format, init) in
             [("sha1", &[][..]), ("sha256", &["--object-format=sha256"]), ("sha1", &["--ref-format=reftable"])]
         {
-            let probe = run(plain_git(&gateway.path("")).args(["init", "-q", "--bare"]).args(init).arg("probe.git"));
-            std::fs::remove_dir_all(gateway.path("probe.git")).ok();
-            if probe.code != Some(0) {
+            if !can_init(init) {
                 continue;
             }
             let repo = format!("acme/r{sessions}");
