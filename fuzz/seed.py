@@ -153,6 +153,32 @@ with tempfile.TemporaryDirectory() as temp:
         for n, request in enumerate(found):
             if request:
                 seed("v2_request", f"{name}-{n}", b"\n".join(request))
+            if b"command=ls-refs" in request:
+                seed("polls_ask", f"{name}-{n}", b"\n".join(request))
+                framed = b"".join(b"%04x%s\n" % (len(line) + 5, line) if line else b"0001" for line in request)
+                seed("polls_ask", f"{name}-{n}-bytes", framed + b"0000")
+
+    # What git lists, and questions about it.
+    def listed(*arguments):
+        ask = ["command=ls-refs", "object-format=sha1", "", *arguments]
+        said = "".join(f"{len(line) + 5:04x}{line}\n" if line else "0001" for line in ask) + "0000"
+        out = subprocess.run(["git", "upload-pack", "--stateless-rpc", "served"], cwd=temp, input=said.encode(),
+                             env={**env, "GIT_PROTOCOL": "version=2"}, check=True, capture_output=True).stdout
+        lines = []
+        while out[:4] != b"0000":
+            length = int(out[:4], 16)
+            lines, out = lines + [out[4:length].rstrip(b"\n")], out[length:]
+        return b"\n".join(lines)
+
+    git("-C", "served", "symbolic-ref", "refs/heads/alias", "refs/heads/main")
+    every = ["peel", "symrefs", "unborn"]
+    seed("polls_list", "all", listed(*every) + b"\n\npsu")
+    seed("polls_list", "plain", listed(*every) + b"\n\n")
+    seed("polls_list", "heads", listed(*every) + b"\n\nps\nrefs/heads/\nHEAD")
+    seed("polls_list", "tags-twice", listed(*every) + b"\n\np\nrefs/tags/\nrefs/t\nrefs/heads/m")
+    git("-C", "served", "symbolic-ref", "HEAD", "refs/heads/not-yet")
+    seed("polls_list", "unborn", listed(*every) + b"\n\nsu\nHEAD")
+    seed("polls_list", "unborn-not-asked", listed(*every) + b"\n\ns\nHEAD\nrefs")
 
     # As HAProxy's proxy-protocol.txt has them, in front of a client's first line. No balancer wrote these.
     hello = b"SSH-2.0-OpenSSH_9.2p1\r\n"

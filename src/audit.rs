@@ -138,6 +138,9 @@ pub enum Event {
         /// Where the pack came from, if there was one and the cache was asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         source: Option<Source>,
+        /// The code that the client was shown, without brackets, if the fetch came to no good end and it was told why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
     },
     /// The registry was changed.
     Changed {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
 use super::refusal::Reason;
-use super::{Declined, Gate, Principal, Refusal};
+use super::{Code, Declined, Gate, Principal, Refusal};
 use crate::audit::{Audit, Ended, Event, Source, Subject, new_id};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
@@ -47,6 +47,7 @@ pub struct Fetch {
     subject: Subject,
     decided: Instant,
     source: Option<Source>,
+    told: Option<Code>,
     audit: Audit,
     id: String,
     finished: bool,
@@ -81,9 +82,10 @@ impl Fetch {
         self.record(outcome, bytes_out, bytes_in);
     }
 
-    /// What to tell the client when it could not be served to the end, with the id that the record has.
+    /// What to tell the client when it could not be served to the end, with the id that the record has. The code stands in the
+    /// record, too.
     #[must_use]
-    pub fn unserved(&self, why: Unserved) -> Refusal {
+    pub fn unserved(&mut self, why: Unserved) -> Refusal {
         let repo = self.repo.name().clone();
         let reason = match why {
             Unserved::Repository => Reason::Repository { repo, why: String::new() },
@@ -91,6 +93,7 @@ impl Fetch {
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
         };
+        self.told = Some(reason.code());
         Refusal::new(&self.id, &self.subject, &reason)
     }
 
@@ -106,6 +109,7 @@ impl Fetch {
             bytes_in,
             duration_ms,
             source: self.source.clone(),
+            code: self.told.map(|code| code.as_str().to_owned()),
         };
         self.audit.record(&self.id, event);
     }
@@ -160,6 +164,7 @@ impl Gate {
             subject,
             decided: Instant::now(),
             source: None,
+            told: None,
             audit: self.audit.clone(),
             id,
             finished: false,

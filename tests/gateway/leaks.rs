@@ -10,19 +10,19 @@ const REQUESTS: usize = 120;
 const CLIENTS: usize = 6;
 
 /// The files that the daemon has open, of every kind.
-fn descriptors(gateway: &Gateway) -> usize {
+pub(crate) fn descriptors(gateway: &Gateway) -> usize {
     std::fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap().count()
 }
 
 /// Memory of the daemon that is its own, in KiB.
-fn memory(gateway: &Gateway) -> u64 {
+pub(crate) fn memory(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 /// Processes that the daemon started and that are there.
-fn children(gateway: &Gateway) -> usize {
+pub(crate) fn children(gateway: &Gateway) -> usize {
     let parent = gateway.pid().to_string();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     processes

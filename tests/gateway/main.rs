@@ -21,6 +21,7 @@ mod crash;
 mod disk;
 mod documents;
 mod door;
+mod faults;
 mod fire;
 mod harness;
 mod hostile_clients;

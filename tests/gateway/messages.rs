@@ -2,7 +2,6 @@
 //! do anything to whoever reads it.
 
 use std::path::Path;
-use std::process::Command;
 
 use crate::harness::{Gateway, Said, plain_git, run};
 use crate::scene::{Trouble, Verb, normal, refusals, same_id_in_the_audit};
@@ -12,6 +11,11 @@ fn every_refusal_in_every_version() {
     let gateway = Gateway::start();
     let cases = refusals(&gateway, &["ed25519"]);
     gateway.git(&cases[0].key, &["clone", "-q", &gateway.url("acme/app"), "work"]).ok();
+    let soon = gateway.keygen("soon", &["ed25519"]);
+    let public = soon.with_extension("pub");
+    let args = ["key", "add", "acme", "soon", "--grant", "acme/app", "--expires", "7d", "--key"];
+    gateway.pullgate(args.into_iter().chain([public.to_str().unwrap()])).ok();
+    let refs = gateway.refs(&gateway.path("repositories/acme/app.git"));
     let mut versions = Vec::new();
     for version in ["0", "1", "2"] {
         let config = format!("protocol.version={version}");
@@ -27,24 +31,66 @@ fn every_refusal_in_every_version() {
                 Some(trouble) => in_trouble(&gateway, &case.key, &args, trouble),
             };
             assert_eq!((said.code, said.out.as_str()), (Some(128), ""), "{}: {said:?}", case.name);
-            if case.code == "repository" {
-                // Found by git itself when it serves; its record is that of a fetch that failed.
-                assert!(said.err.contains("[repository]"), "{said:?}");
-            } else {
-                same_id_in_the_audit(&gateway, &said.err, case.code);
-            }
+            same_id_in_the_audit(&gateway, &said.err, case.code);
             text.push_str(&format!("{}:\n  {}\n", case.name, normal(&gateway, gateway.port(), &said.err)));
         }
-        let archive =
-            gateway.git(&cases[0].key, &["archive", &format!("--remote={}", gateway.url("acme/app")), "HEAD"]);
+        let archive = gateway
+            .git(&cases[0].key, &["-c", &config, "archive", &format!("--remote={}", gateway.url("acme/app")), "HEAD"]);
+        assert_eq!((archive.code, archive.out.as_str()), (Some(128), ""), "{archive:?}");
         same_id_in_the_audit(&gateway, &archive.err, "not-served");
         text.push_str(&format!("an archive:\n  {}\n", normal(&gateway, gateway.port(), &archive.err)));
+        let looked = gateway.git(&soon, &["-c", &config, "ls-remote", &gateway.url("acme/app")]);
+        assert_eq!((looked.code, looked.out.as_str()), (Some(0), refs.as_str()), "{looked:?}");
+        text.push_str(&format!("a key that ends soon:\n  {}\n", normal(&gateway, gateway.port(), &looked.err)));
         versions.push(text);
     }
     assert_eq!(versions[0], versions[1]);
     assert_eq!(versions[0], versions[2]);
     insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!("messages_git", versions[0]);
+    });
+}
+
+/// What is heard over plain ssh, word for word: who asks for a shell, who asks for LFS, and who is not known at all.
+#[test]
+fn what_ssh_shows() {
+    let gateway = Gateway::start();
+    let cases = refusals(&gateway, &["ed25519"]);
+    let mut text = String::new();
+    let mut row = |name: &str, said: &Said| {
+        assert_eq!(said.out, "", "{name}");
+        let words = normal(&gateway, gateway.port(), &said.err).replace('\n', "\n  ");
+        text.push_str(&format!("{name}: status {}\n  {}\n\n", said.code.unwrap(), words.trim_end()));
+    };
+    let hello = gateway.ssh(&cases[0].key, &["-T"], &[]);
+    assert_eq!(hello.code, Some(0));
+    row("a shell", &hello);
+    let bound = gateway.keygen("bound", &["ed25519"]).with_extension("pub");
+    let (bound, key) = (bound.to_str().unwrap(), gateway.path("bound"));
+    gateway.pullgate(["key", "add", "acme", "bound", "--key", bound, "--expires", "2099-12-30"]).ok();
+    row("a shell for a key with an end and without a grant", &gateway.ssh(&key, &["-T"], &[]));
+    let person = gateway.keygen("person", &["ed25519"]).with_extension("pub");
+    let (person, key) = (person.to_str().unwrap(), gateway.path("person"));
+    gateway.pullgate(["account-key", "add", "acme", "person", "--key", person]).ok();
+    row("a shell for a person of the account", &gateway.ssh(&key, &["-T"], &[]));
+    for case in cases.iter().filter(|case| matches!(case.code, "expired" | "suspended" | "rotated" | "source-address"))
+    {
+        let said = gateway.ssh(&case.key, &["-T"], &[]);
+        assert_eq!(said.code, Some(128), "{said:?}");
+        same_id_in_the_audit(&gateway, &said.err, case.code);
+        row(&format!("a shell for {}", case.name), &said);
+    }
+    let asked = gateway.ssh(&cases[0].key, &[], &["id"]);
+    same_id_in_the_audit(&gateway, &asked.err, "not-served");
+    row("a command", &asked);
+    for verb in ["git-lfs-authenticate acme/app.git download", "git-lfs-transfer /acme/app.git download"] {
+        let said = gateway.ssh(&cases[0].key, &[], &[verb]);
+        assert_eq!(said.code, Some(127), "{said:?}");
+        row(verb, &said);
+    }
+    row("an unknown key", &gateway.ssh(&gateway.keygen("stranger", &["ed25519"]), &["-o", "LogLevel=ERROR"], &[]));
+    insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!("messages_ssh", text);
     });
 }
 
@@ -109,11 +155,61 @@ fn nothing_that_a_terminal_would_obey_comes_back() {
     // Nor does it reach the audit file unescaped.
     let audit = gateway.audit();
     assert!(!audit.lines().any(|line| line.chars().any(is_obeyed)), "{audit}");
-    // A label and a note are refused when they are made.
+}
+
+/// No way into the registry takes a name that a terminal would obey; and a folder of the store that has one is no repository.
+#[test]
+fn no_name_that_a_terminal_would_obey_comes_in() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/**"]);
     let public = gateway.keygen("evil", &["ed25519"]).with_extension("pub");
-    let added = gateway.pullgate(["key", "add", "acme", "a\x1b[2Jb", "--key", public.to_str().unwrap()]);
-    assert_eq!(added.code, Some(2), "{added:?}");
-    assert!(!format!("{}{}", added.out, added.err).contains('\x1b'), "{added:?}");
+    let public = public.to_str().unwrap();
+    let line = std::fs::read_to_string(public).unwrap();
+    let before = gateway.pullgate(["export"]).ok();
+    for evil in ["a\x1b[2Jb", "a\u{202e}b", "a\u{9b}31m", "a\nb", "a\x07"] {
+        let (account, repo, group) = (evil.to_owned(), format!("acme/{evil}"), format!("acme/@{evil}"));
+        let file = gateway.path("evil.toml");
+        // As TOML spells characters.
+        let escaped: String = evil.chars().map(|c| format!("\\U{:08X}", u32::from(c))).collect();
+        let declared = before.replace("\"acme/ci\"", &format!("\"acme/{escaped}\""));
+        assert!(declared.contains(&escaped), "{declared}");
+        std::fs::write(&file, declared).unwrap();
+        for args in [
+            &["key", "add", "acme", evil, "--key", public][..],
+            &["key", "add", "acme", "label", "--key", public, "--grant", &repo],
+            &["key", "rename", "acme/ci", evil],
+            &["key", "note", "acme/ci", evil],
+            &["key", "grant", "acme/ci", &repo],
+            &["account", "add", &account],
+            &["account-key", "add", "acme", evil, "--key", public],
+            &["group", "add", &group, "acme/app"],
+            &["repo", "publish", &repo],
+            &["apply", file.to_str().unwrap()],
+        ] {
+            let said = gateway.pullgate(args);
+            assert!(said.code != Some(0) && !said.err.is_empty(), "{args:?}: {said:?}");
+            let text = format!("{}{}", said.out, said.err);
+            assert_eq!(text.chars().find(|c| is_obeyed(*c) && *c != '\n'), None, "{args:?}: {text:?}");
+        }
+        // The comment of a key is no name, and is not repeated.
+        std::fs::write(public, format!("{} {evil}\n", line.split(' ').take(2).collect::<Vec<_>>().join(" "))).unwrap();
+        assert_eq!(gateway.pullgate(["export"]).ok(), before, "{evil:?}");
+
+        let folder = gateway.path("repositories/acme").join(format!("{}.git", evil.replace('\n', "\r")));
+        std::fs::rename(gateway.repo("acme/wild"), &folder).unwrap();
+        let listed = gateway.pullgate(["repo", "list", "acme"]);
+        let text = format!("{}{}", listed.out, listed.err);
+        assert_eq!(text.chars().find(|c| is_obeyed(*c) && *c != '\n'), None, "{text:?}");
+        let hidden: String =
+            folder.file_name().unwrap().to_str().unwrap().bytes().map(|b| format!("%{b:02x}")).collect();
+        let said = gateway.git(&key, &["ls-remote", &gateway.url(&format!("acme/{hidden}"))]);
+        assert_eq!(said.code, Some(128), "{said:?}");
+        same_id_in_the_audit(&gateway, &said.err, "bad-path");
+        assert_eq!(said.err.trim_end().lines().count(), 1, "{said:?}");
+        assert_eq!(said.err.chars().find(|c| is_obeyed(*c) && *c != '\n'), None, "{said:?}");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
 }
 
 /// C0, C1, DEL, direction marks and the byte order mark.
@@ -134,19 +230,4 @@ fn what_is_in_the_repository_is_not_in_our_words() {
     std::fs::write(bare.join("config"), "[core]\n\trepositoryformatversion = 0\n\tbare = true\n[\x1b[2Jx\n").unwrap();
     let said = gateway.ssh(&key, &[], &["git-upload-pack 'acme/app'"]);
     assert!(said.out.contains("[repository]") && !said.out.contains('\x1b') && !said.err.contains('\x1b'), "{said:?}");
-}
-
-/// What a person sees who opens a shell with a key that has nothing to say: the same sentences, on standard error.
-#[test]
-fn a_shell_hears_the_same_words() {
-    let gateway = Gateway::start();
-    let cases = refusals(&gateway, &["ed25519"]);
-    for case in cases.iter().filter(|case| matches!(case.code, "expired" | "source-address")) {
-        let line = gateway.ssh_line(&case.key);
-        let mut ssh = Command::new("ssh");
-        ssh.args(line.split(' ').skip(1)).args(["-p", &gateway.port().to_string(), "-T", "git@localhost"]);
-        let said = run(&mut ssh);
-        assert_eq!((said.code, said.out.as_str()), (Some(128), ""), "{said:?}");
-        same_id_in_the_audit(&gateway, &said.err, case.code);
-    }
 }

@@ -1,8 +1,11 @@
-"""One verb with dulwich over paramiko. The key is named by $KEY, known hosts are those of $HOME."""
+"""One verb with dulwich over paramiko. The key is named by $KEY, known hosts are those of $HOME.
+
+$PROTOCOL is the version of git's protocol, where the verb can be told; 2 if it is not set.
+"""
 
 import os
 import sys
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 import dulwich
 import paramiko
@@ -23,8 +26,8 @@ class Careful:
             host, port, username, key_filename=os.environ["KEY"], allow_agent=False, look_for_keys=False
         )
         channel = ssh.get_transport().open_session()
-        if protocol_version is None or protocol_version == 2:
-            channel.update_environment({"GIT_PROTOCOL": "version=2"})
+        if protocol_version != 0:
+            channel.update_environment({"GIT_PROTOCOL": f"version={protocol_version or 2}"})
         channel.exec_command(command)
         return _ParamikoWrapper(ssh, channel)
 
@@ -32,7 +35,8 @@ class Careful:
 def connect(url):
     parts = urlparse(url)
     client = SSHGitClient(parts.hostname, parts.port, parts.username, vendor=Careful())
-    return client, parts.path
+    # As git does, and dulwich itself does not.
+    return client, unquote(parts.path)
 
 
 def remote_of(repo):
@@ -44,7 +48,8 @@ def main(verb, *args):
         print(".".join(str(n) for n in dulwich.__version__), f"(paramiko {paramiko.__version__})")
     elif verb == "ls-remote":
         client, path = connect(args[0])
-        for name, hash in sorted(client.get_refs(path.encode()).refs.items()):
+        refs = client.get_refs(path.encode(), protocol_version=int(os.environ.get("PROTOCOL", "2"))).refs
+        for name, hash in sorted(refs.items()):
             print(f"{(hash or b'').decode()}\t{name.decode()}")
     elif verb == "clone":
         client, path = connect(args[0])
@@ -61,6 +66,9 @@ def main(verb, *args):
         repo = Repo(args[0])
         client, path = connect(remote_of(repo))
         client.send_pack(path.encode(), lambda refs: {b"refs/heads/main": repo.head()}, repo.generate_pack_data)
+    elif verb == "archive":
+        client, path = connect(args[0])
+        client.archive(path.encode(), b"HEAD", sys.stdout.buffer.write)
 
 
 try:

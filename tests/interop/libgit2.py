@@ -3,6 +3,8 @@
 import os
 import sys
 
+from urllib.parse import unquote
+
 import pygit2
 
 
@@ -19,8 +21,9 @@ def main(verb, *args):
     if verb == "version":
         print(f"{pygit2.LIBGIT2_VERSION} (pygit2 {pygit2.__version__})")
     elif verb == "ls-remote":
+        # As git does, and libgit2 itself does not.
         pygit2.init_repository("scratch.git", bare=True)
-        remote = pygit2.Repository("scratch.git").remotes.create_anonymous(args[0])
+        remote = pygit2.Repository("scratch.git").remotes.create_anonymous(unquote(args[0]))
         for head in remote.list_heads(callbacks=Careful()):
             print(f"{head.oid}\t{head.name}")
     elif verb == "clone":

@@ -13,6 +13,7 @@ pub(crate) struct Python {
     name: &'static str,
     script: &'static str,
     modules: &'static str,
+    /// The version of git's protocol that it speaks.
     protocol: u8,
 }
 
@@ -20,6 +21,9 @@ pub(crate) const LIBGIT2: Python =
     Python { name: "libgit2 + libssh2", script: "libgit2.py", modules: "pygit2", protocol: 0 };
 pub(crate) const DULWICH: Python =
     Python { name: "dulwich + paramiko", script: "dulwich_paramiko.py", modules: "dulwich, paramiko", protocol: 2 };
+/// The same, which asks for the older protocols when it looks.
+pub(crate) const DULWICH_V0: Python = Python { protocol: 0, ..DULWICH };
+pub(crate) const DULWICH_V1: Python = Python { protocol: 1, ..DULWICH };
 
 pub(crate) fn checks() -> Vec<Check> {
     [LIBGIT2, DULWICH]
@@ -54,7 +58,13 @@ impl Python {
     fn verb(&self, site: &Site, home: &Path, verb: &str, args: &[&str]) -> Said {
         let mut python = python();
         python.arg(folder().join(self.script)).arg(verb).args(args).current_dir(site.gateway.path(""));
-        run(python.env("HOME", home).env("KEY", &site.key))
+        let protocol = self.protocol.to_string();
+        run(python.env("HOME", home).env("KEY", &site.key).env("PROTOCOL", protocol))
+    }
+
+    /// An archive of a repository, which of these only dulwich can ask for.
+    pub(crate) fn archive(&self, site: &Site, home: &Path) -> Said {
+        self.verb(site, home, "archive", &[&site.url("acme/app.git")])
     }
 }
 

@@ -37,8 +37,9 @@ fn seed() -> u64 {
         | 1
 }
 
-/// Sets a repository under fire in this gateway for `seconds`, or until the first fault.
-fn fire(gateway: &Gateway, bare: &Path, seconds: u64) -> Result<String, String> {
+/// Sets a repository under fire in this gateway for `seconds`, or until the first fault; `fine_stamps` if its file system knows
+/// fractions of seconds.
+fn fire(gateway: &Gateway, bare: &Path, seconds: u64, fine_stamps: bool) -> Result<String, String> {
     let seed = seed();
     run(plain_git(gateway.path("").as_path()).args(["init", "-q", "--bare", "-b", "main"]).arg(bare)).ok();
     let key = gateway.key("fire", &["acme/app"]);
@@ -75,7 +76,15 @@ fn fire(gateway: &Gateway, bare: &Path, seconds: u64) -> Result<String, String> 
             });
         }
     });
-    let summary = format!("{} operations, {counts:?}, seed {seed}", book.operations());
+    // What was read has to have been kept at times, or all of this has shown nothing. Stamps of whole seconds are never old
+    // enough while somebody writes.
+    let audit = gateway.audit();
+    let from =
+        ["hit", "joined", "miss", "bypass"].map(|word| (word, audit.matches(&format!(r#""cache":"{word}""#)).count()));
+    let summary = format!("{} operations, {counts:?}, packs and lists {from:?}, seed {seed}", book.operations());
+    if fine_stamps && (from[0].1 == 0 || from[2].1 == 0) {
+        faults.lock().unwrap().push("nothing was answered from what is kept".to_owned());
+    }
     match faults.into_inner().unwrap() {
         faults if faults.is_empty() => Ok(summary),
         faults => Err(format!("{summary}\n{}", faults.join("\n"))),
@@ -94,7 +103,7 @@ fn on_whole_seconds(seconds: u64) -> Result<Result<String, String>, String> {
     std::fs::create_dir_all(root.join("acme")).unwrap();
     let line = format!("root = {:?}", root.display().to_string());
     let gateway = Gateway::start_with(|config| config.replace("root = \"repositories\"", &line));
-    let result = fire(&gateway, &root.join("acme/app.git"), seconds);
+    let result = fire(&gateway, &root.join("acme/app.git"), seconds, false);
     drop(gateway);
     Ok(result)
 }
@@ -104,7 +113,7 @@ fn on_whole_seconds(seconds: u64) -> Result<Result<String, String>, String> {
 fn under_fire_every_answer_is_gits_own() {
     let gateway = Gateway::start();
     let bare = gateway.path("repositories/acme/app.git");
-    let summary = fire(&gateway, &bare, seconds()).unwrap_or_else(|faults| panic!("{faults}"));
+    let summary = fire(&gateway, &bare, seconds(), true).unwrap_or_else(|faults| panic!("{faults}"));
     eprintln!("under fire: {summary}");
 }
 
