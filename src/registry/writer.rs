@@ -318,7 +318,10 @@ impl Writer {
         self.journal.trim();
         match self.base {
             Base::Index(index, _) => match index.flush() {
-                Ok(()) => self.reading.will_be_clean(Applied::new(self.journal.seq(), self.journal.hash())),
+                Ok(()) => {
+                    let applied = Applied::new(self.journal.seq(), self.journal.hash());
+                    self.reading.will_be_clean(applied, index.changed_much());
+                }
                 Err(error) => tracing::warn!(%error, "the index cannot be flushed: it will be built again"),
             },
             Base::Replayed(_, Some(build)) => build.stop(),
