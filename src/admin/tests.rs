@@ -329,6 +329,24 @@ fn a_removed_key_is_remembered() {
     assert!(view.before.unwrap().starts_with("it was acme/ci"));
 }
 
+/// All of it or nothing, also when only the registry's own rules stand against the last of the changes.
+#[test]
+fn an_application_that_fails_at_its_end_leaves_nothing_of_its_beginning() {
+    let house = House::new();
+    house.add("acme/ci", 1, &[]).unwrap();
+    let add = |text: &str, seed| {
+        let NewKey { key, name, note, sources, grants, .. } = new(text, seed, &[]);
+        Change::KeyAdd { key, name, note, sources, grants, holder: Holder::DeployKey, expiry: Expiry::Never }
+    };
+    let first = || vec![Change::AccountAdd { account: account("new") }, add("new/a", 2)];
+    let held = [first(), vec![add("new/b", 1)]].concat();
+    let (kind, fact, _) = told(house.admin.apply(&house.by, held));
+    assert!(kind == Kind::Conflict && fact.contains("acme/ci"), "{fact}");
+    assert!(house.admin.lookup.account(&account("new")).unwrap().is_none());
+    assert!(house.admin.whereis(&house.by, &new("new/a", 2, &[]).key.fingerprint()).is_err());
+    assert!(house.admin.apply(&house.by, first()).unwrap().changed, "without the last one they are good");
+}
+
 /// What a verb says is what its change met, although many go on at once and nothing locks them.
 #[test]
 fn answers_are_true_under_concurrency() {

@@ -5,7 +5,8 @@ use clap::Subcommand;
 use super::Context;
 use super::io::{Json, Stop};
 use super::session::unexpected;
-use super::table::{grants, table};
+use super::table::grants;
+use crate::admin::group::GroupView;
 use crate::front::control::protocol::{Answer, Request};
 
 /// Below the help of the noun.
@@ -81,13 +82,7 @@ fn list(account: Option<String>, json: bool, context: &mut Context<'_, '_>) -> R
             Ok(page)
         },
     )?;
-    if json {
-        return context.io.json(&groups);
-    }
-    if groups.is_empty() {
-        return context.io.tell("there are no groups; `pullgate group add ACCOUNT/@NAME REPO` makes one");
-    }
-    let rows: Vec<_> =
-        groups.into_iter().map(|group| [group.name, group.keys.to_string(), grants(&group.repositories)]).collect();
-    table(["GROUP", "KEYS", "REPOSITORIES"], &rows).into_iter().try_for_each(|line| context.io.say(line))
+    let row = |group: &GroupView| [group.name.clone(), group.keys.to_string(), grants(&group.repositories)];
+    let nothing = "there are no groups; `pullgate group add ACCOUNT/@NAME REPO` makes one";
+    context.io.listing((&groups, json), ["GROUP", "KEYS", "REPOSITORIES"], row, nothing)
 }

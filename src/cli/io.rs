@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::table::table;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::{Done, Faults};
 
@@ -85,6 +86,35 @@ impl Io<'_> {
         }
         self.warn(done)?;
         self.say(&done.message)
+    }
+
+    /// What a change did that is none of the registry, and what comes next: two lines for people, in this order, or one
+    /// object of the same shape for scripts.
+    pub(super) fn did(&mut self, message: String, next: &str, json: Json) -> Result<(), Stop> {
+        if json.json {
+            let done = Done { message, changed: true, notes: vec![next.to_owned()], ..Done::default() };
+            return self.json(&done);
+        }
+        self.say(message)?;
+        self.tell(next)
+    }
+
+    /// A listing: all of it for scripts; for people a table, or a word when there is nothing.
+    pub(super) fn listing<T: Serialize, const N: usize>(
+        &mut self,
+        (all, json): (&[T], bool),
+        headings: [&str; N],
+        row: impl Fn(&T) -> [String; N],
+        nothing: impl fmt::Display,
+    ) -> Result<(), Stop> {
+        if json {
+            return self.json(&all);
+        }
+        if all.is_empty() {
+            return self.tell(nothing);
+        }
+        let rows: Vec<_> = all.iter().map(row).collect();
+        table(headings, &rows).into_iter().try_for_each(|line| self.say(line))
     }
 
     /// What to know beside a change.

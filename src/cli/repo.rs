@@ -5,7 +5,6 @@ use clap::Subcommand;
 use super::Context;
 use super::io::{Json, Stop};
 use super::session::unexpected;
-use super::table::table;
 use crate::admin::repo::RepoView;
 use crate::admin::view::KeyState;
 use crate::front::control::protocol::{Answer, Request};
@@ -89,14 +88,10 @@ fn list(account: Option<String>, json: bool, context: &mut Context<'_, '_>) -> R
             Ok(page)
         },
     )?;
-    if json {
-        return context.io.json(&repos);
-    }
-    if repos.is_empty() {
-        let place = account.map_or_else(|| "the store".to_owned(), |account| format!("the store for {account}"));
-        return context.io.tell(format_args!("there are no repositories in {place}"));
-    }
-    lines(&repos, context)
+    let place = account.map_or_else(|| "the store".to_owned(), |account| format!("the store for {account}"));
+    let row = |repo: &RepoView| [repo.name.clone(), repo.head.clone().unwrap_or_else(|| "-".to_owned()), state(repo)];
+    let nothing = format!("there are no repositories in {place}");
+    context.io.listing((&repos, json), ["REPOSITORY", "HEAD", "STATE"], row, nothing)
 }
 
 /// One repository, a line for each thing that is known of it.
@@ -137,12 +132,4 @@ fn show(repo: &RepoView, context: &mut Context<'_, '_>) -> Result<(), Stop> {
 
 fn state(repo: &RepoView) -> String {
     if repo.faults.is_empty() { "served".to_owned() } else { format!("not served: {}", repo.faults.join("; ")) }
-}
-
-fn lines(repos: &[RepoView], context: &mut Context<'_, '_>) -> Result<(), Stop> {
-    let rows: Vec<_> = repos
-        .iter()
-        .map(|repo| [repo.name.clone(), repo.head.clone().unwrap_or_else(|| "-".to_owned()), state(repo)])
-        .collect();
-    table(["REPOSITORY", "HEAD", "STATE"], &rows).into_iter().try_for_each(|line| context.io.say(line))
 }

@@ -28,6 +28,9 @@ pub(super) struct Args {
     /// Take what stands before the damage when the file is damaged
     #[arg(long)]
     accept_loss: bool,
+    /// Write JSON
+    #[arg(long)]
+    json: bool,
 }
 
 impl Args {
@@ -47,6 +50,9 @@ impl Args {
         let file = self.file.display();
         let what = format!("restore: the registry is that of {file}, with {seq} changes");
         audit.record(&new_id(), Event::Changed { by: by.name().to_owned(), seq, what });
+        if self.json {
+            return context.io.json(&serde_json::json!({ "file": self.file, "changes": seq }));
+        }
         context.io.say(format_args!("restored {seq} changes from {file}; start the daemon"))
     }
 }

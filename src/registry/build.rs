@@ -17,8 +17,9 @@ use super::state::State;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
 
-/// How many keys are copied at a time; commits wait for the copying of one piece at most.
-const PIECE: usize = 1000;
+/// How many keys are copied at a time; commits wait for the copying of one piece at most, a tenth of a second or so. What
+/// follows from keys goes into trees of another order: the larger a piece, the fewer times a page there is written.
+const PIECE: usize = 32 * 1024;
 /// How long the end of an unfinished build is waited for.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 

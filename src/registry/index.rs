@@ -4,6 +4,7 @@
 //! fail by an error, a panic or a hang, so every call goes through [`guarded`], and opening has a time limit.
 
 mod facts;
+mod listing;
 mod tally;
 
 use std::cell::Cell;
@@ -30,7 +31,7 @@ use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, GroupName, Label};
 use crate::model::repo_path::RepoPath;
-use tally::{Rows, Stored, Sums, Tallies};
+use tally::{Rows, Stored, Sums, Tallies, Tally};
 
 /// Of the index's layout; another one is built again.
 const SCHEMA: u32 = 4;
@@ -45,6 +46,8 @@ const MAX_VALUE: usize = 120 * 1024;
 /// How much changes in one transaction at most, in keys and names: it holds everything in memory several times.
 const TOGETHER: usize = 4096;
 const APPLIED: &[u8] = b"applied";
+/// After how many rows the next start would spend its time on reading sled's log again, if closing did not.
+pub(super) const MUCH: u64 = if cfg!(test) { 1000 } else { 200_000 };
 
 /// Up to where the journal is in the index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +91,8 @@ pub(super) struct IndexReader(Trees);
 pub(super) struct IndexWriter {
     trees: Trees,
     sums: Cell<Sums>,
+    /// How many keys and names were changed since it was opened.
+    changed: Cell<u64>,
 }
 
 impl fmt::Debug for IndexReader {
@@ -166,7 +171,7 @@ impl IndexWriter {
             });
             let outcome = outcome.and_then(|trees| {
                 let sums = stored(&trees)?.map_or_else(Sums::default, |stored| stored.sums);
-                let index = Self { trees, sums: Cell::new(sums) };
+                let index = Self { trees, sums: Cell::new(sums), changed: Cell::new(0) };
                 look(&index).map(|()| index)
             });
             // Nobody waits any more: the index was given up.
@@ -186,10 +191,13 @@ impl IndexWriter {
 
     /// Takes over an overlay, together with how far the journal is in the index now.
     ///
-    /// All of it at once, unless it is very large, as when an account goes with all of its keys. Then it goes row by row. A look-up in between may miss a name that changes, but finds every key as it was
-    /// or as it will be; and a crash in between leaves an index that does not say how far the journal is in it.
+    /// All of it at once, unless it is very large, as when an account goes with all of its keys. Then it goes row by row. A
+    /// look-up in between may miss a name that changes, but finds every key as it was or as it will be; and a crash in
+    /// between leaves an index that does not say how far the journal is in it.
     pub(super) fn apply(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        if over.keys.len() + over.names.len() + over.tombs.len() <= TOGETHER {
+        let size = over.keys.len() + over.names.len() + over.tombs.len();
+        self.changed.set(self.changed.get() + size as u64);
+        if size <= TOGETHER {
             return self.transact(over, applied);
         }
         guarded(|| self.trees.meta.remove(APPLIED))?;
@@ -228,10 +236,21 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Whether so much was changed since it was opened that it is worth a [`settle`].
+    pub(super) fn changed_much(&self) -> bool {
+        self.changed.get() > MUCH
+    }
+
     /// Hands everything to the kernel; the files are synced when they are closed.
     pub(super) fn flush(&self) -> Result<(), Unavailable> {
         guarded(|| self.trees.db.flush()).map(drop)
     }
+}
+
+/// Opens an index that is closed, and closes it: sled writes down where everything is when it is opened, and at no other
+/// time, so that the next one to open it needs not read all of its log for that.
+pub(super) fn settle(dir: &Path) -> Result<(), Unavailable> {
+    IndexWriter::open(dir).map(drop)
 }
 
 type InTransaction<T> = Result<T, ConflictableTransactionError<Unavailable>>;
@@ -280,71 +299,6 @@ impl IndexReader {
     pub(super) fn confuse(&self, fingerprint: &Fingerprint, with: &Fingerprint) {
         let other = self.0.keys.get(with.as_bytes()).unwrap().unwrap();
         self.0.keys.insert(fingerprint.as_bytes(), other).unwrap();
-    }
-
-    /// The key that a name leads to.
-    pub(super) fn named(&self, name: &KeyName) -> Result<Option<KeyRecord>, Unavailable> {
-        // Two reads, and a commit may fall between them. It cannot do so again and again: each takes a disk's sync.
-        for _ in 0..8 {
-            let Some(fingerprint) = self.holder_of(name)? else { return Ok(None) };
-            match self.key(&fingerprint)? {
-                Some(record) if record.name == *name => return Ok(Some(record)),
-                Some(_) | None => {}
-            }
-        }
-        Err(damaged("a name leads to no key of that name"))
-    }
-
-    /// All accounts, by name.
-    pub(super) fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
-        self.0.accounts.iter().values().map(|value| row::decode(&guarded(|| value)?)).collect()
-    }
-
-    /// At most `limit` keys in the order of their names, of one account or of all, after a name.
-    pub(super) fn keys(
-        &self,
-        account: Option<&AccountName>,
-        after: Option<&KeyName>,
-        limit: usize,
-    ) -> Result<Vec<KeyRecord>, Unavailable> {
-        // The least row behind `after` is the one with a zero byte more.
-        let after = after.map(|name| [pair(name.account.as_str(), name.label.as_str().as_bytes()), vec![0]].concat());
-        let first = account.map(|account| pair(account.as_str(), &[])).max(after).unwrap_or_default();
-        let mut rows = self.0.names.range(first..);
-        let mut found = Vec::new();
-        while found.len() < limit {
-            let Some((row, _)) = guarded(|| rows.next().transpose())? else { break };
-            let name = name_of(&row)?;
-            if account.is_some_and(|account| *account != name.account) {
-                break;
-            }
-            // `None`: it went while the list was made.
-            found.extend(self.named(&name)?);
-        }
-        Ok(found)
-    }
-
-    fn second_parts<T: Ord>(
-        tree: &sled::Tree,
-        first: &str,
-        read: impl Fn(&[u8], &[u8]) -> Result<T, Unavailable>,
-    ) -> Result<BTreeSet<T>, Unavailable> {
-        let prefix = pair(first, &[]);
-        let mut rows = tree.scan_prefix(&prefix);
-        let mut found = BTreeSet::new();
-        while let Some((row, value)) = guarded(|| rows.next().transpose())? {
-            found.insert(read(row.get(prefix.len()..).unwrap_or_default(), &value)?);
-        }
-        Ok(found)
-    }
-}
-
-fn name_of(row: &[u8]) -> Result<KeyName, Unavailable> {
-    let text = std::str::from_utf8(row).ok().and_then(|text| text.split_once('\0'));
-    let (account, label) = text.ok_or_else(|| damaged("a row is no key's name"))?;
-    match (AccountName::parse(account), Label::parse(label)) {
-        (Ok(account), Ok(label)) => Ok(KeyName { account, label }),
-        (Err(error), _) | (_, Err(error)) => Err(damaged(&format!("a row is no key's name: {error}"))),
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::files;
-use super::index::{Applied, LOCKED_FILE};
+use super::index::{self, Applied, LOCKED_FILE};
 
 /// The index's directory in the registry's.
 pub(super) const INDEX: &str = "index";
@@ -69,6 +69,15 @@ pub(super) fn put(dir: &Path, applied: Applied) -> io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&new, dir.join(NAME))?;
     files::sync_dir(dir)
+}
+
+/// Waits until the index is closed, and lets it write down where everything is.
+pub(super) fn settle(dir: &Path) -> io::Result<()> {
+    let index = dir.join(INDEX);
+    if !closed(&index)? {
+        return Err(io::Error::new(io::ErrorKind::TimedOut, "the index does not close"));
+    }
+    index::settle(&index).map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// Deletes the index, and makes its directory anew. Fails when this process still has it open after a while.

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
 use super::catch_up::catch_up;
 use super::index::{Applied, IndexWriter, LOCKED_FILE};
@@ -56,11 +57,14 @@ impl From<Fault> for OpenError {
 pub struct Settings {
     /// After how many bytes of entries the journal is compacted, if that is also more than its last snapshot has.
     pub compact_after: u64,
+    /// For how long it has to be so. A command that applies a large file without a daemon is gone before: to compact what
+    /// it just wrote would take as long as writing it, and twice the memory.
+    pub compact_patience: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { compact_after: 64 * 1024 * 1024 }
+        Self { compact_after: 64 * 1024 * 1024, compact_patience: Duration::from_secs(5) }
     }
 }
 

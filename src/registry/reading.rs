@@ -30,7 +30,8 @@ pub(super) enum Source {
 pub(super) struct Reading {
     pub(super) source: RwLock<Source>,
     damaged: AtomicBool,
-    clean: Mutex<Option<Applied>>,
+    /// What the index has, and whether that is much more than when it was opened.
+    clean: Mutex<Option<(Applied, bool)>>,
     dir: PathBuf,
     /// Last, so that it is freed last.
     _lock: Lock,
@@ -83,8 +84,8 @@ impl Reading {
     }
 
     /// Nothing will be written any more, and the index has everything up to here.
-    pub(super) fn will_be_clean(&self, applied: Applied) {
-        *self.clean.lock().unwrap_or_else(PoisonError::into_inner) = Some(applied);
+    pub(super) fn will_be_clean(&self, applied: Applied, changed_much: bool) {
+        *self.clean.lock().unwrap_or_else(PoisonError::into_inner) = Some((applied, changed_much));
     }
 
     pub(super) fn dir(&self) -> &std::path::Path {
@@ -96,10 +97,13 @@ impl Drop for Reading {
     fn drop(&mut self) {
         self.set(Source::Nobody(Unavailable { reason: "the registry is closed".to_owned() }));
         let clean = self.clean.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(applied) = clean.filter(|_| !self.damaged.load(Ordering::Acquire))
-            && let Err(error) = mark::put(&self.dir, applied)
-        {
-            tracing::warn!(%error, "the index is not marked as clean: it will be built again at the next start");
+        let Some((applied, changed_much)) = clean.filter(|_| !self.damaged.load(Ordering::Acquire)) else { return };
+        let marked = match changed_much {
+            true => mark::settle(&self.dir).and_then(|()| mark::put(&self.dir, applied)),
+            false => mark::put(&self.dir, applied),
+        };
+        if let Err(error) = marked {
+            tracing::warn!(%error, "the index is not marked as clean: it will be compared, or built again, at the next start");
         }
     }
 }

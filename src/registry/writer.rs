@@ -68,6 +68,8 @@ pub(super) struct Writer {
     compaction: Option<Compaction>,
     /// Whether the journal may be compacted; not again after it failed.
     may_compact: bool,
+    /// Since when it is long enough for that.
+    long_since: Option<Instant>,
 }
 
 /// The patience with a broken index.
@@ -136,8 +138,8 @@ impl Writer {
         base: Base,
         settings: Settings,
     ) -> Self {
-        let (heal, compaction, may_compact) = (Heal::new(), None, true);
-        Self { journal, reading, requests, base, heal, settings, compaction, may_compact }
+        let (heal, compaction, may_compact, long_since) = (Heal::new(), None, true, None);
+        Self { journal, reading, requests, base, heal, settings, compaction, may_compact, long_since }
     }
 
     /// Works until every [`super::Amend`] is gone. A panic leaves a registry that answers nothing.
@@ -250,12 +252,21 @@ impl Writer {
                 }
             }
             self.compaction = None;
-        } else if !wait && self.may_compact && self.journal.is_long(self.settings.compact_after) {
+        } else if !wait && self.may_compact && self.is_long() {
             match Compaction::start(&self.journal) {
                 Ok(compaction) => self.compaction = Some(compaction),
                 Err(error) => tracing::warn!(%error, "no thread to compact the journal"),
             }
         }
+    }
+
+    /// Whether the journal is long, and has been so for a while.
+    fn is_long(&mut self) -> bool {
+        if !self.journal.is_long(self.settings.compact_after) {
+            self.long_since = None;
+            return false;
+        }
+        self.long_since.get_or_insert_with(Instant::now).elapsed() >= self.settings.compact_patience
     }
 
     /// Takes over an index that was built, and gives up one that is broken.
@@ -318,7 +329,10 @@ impl Writer {
         self.journal.trim();
         match self.base {
             Base::Index(index, _) => match index.flush() {
-                Ok(()) => self.reading.will_be_clean(Applied::new(self.journal.seq(), self.journal.hash())),
+                Ok(()) => {
+                    let applied = Applied::new(self.journal.seq(), self.journal.hash());
+                    self.reading.will_be_clean(applied, index.changed_much());
+                }
                 Err(error) => tracing::warn!(%error, "the index cannot be flushed: it will be built again"),
             },
             Base::Replayed(_, Some(build)) => build.stop(),

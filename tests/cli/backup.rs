@@ -42,6 +42,9 @@ fn a_backup_is_taken_under_a_daemon_and_restored_without_one() {
     assert_eq!(restored, "restored 2 changes from one; start the daemon\n");
     assert!(site.ok(&["key", "list"]).out.contains("acme/ci"));
     assert!(site.path("state/registry/journal.replaced-1").exists(), "the other journal is kept");
+    let told = site.ok(&["restore", "--force", "one", "--json"]).out;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told, serde_json::json!({ "file": "one", "changes": 2 }));
     let audit = std::fs::read_to_string(site.path("state/audit.jsonl")).unwrap();
     assert!(audit.lines().last().unwrap().contains("restore: the registry is that of one"), "{audit}");
 }

@@ -115,3 +115,25 @@ fn a_next_key_is_published_then_used_and_the_old_one_is_warned_of() {
     assert_eq!(lines(&site).len(), 1);
     assert!(site.run(&["check"]).out.contains("is no longer announced: nist_curves is false"));
 }
+
+/// As every change says it: one object, and nothing beside it.
+#[test]
+fn a_host_keys_life_for_scripts() {
+    let site = site();
+    let mut story = String::new();
+    for verb in ["promote", "next", "promote", "list"] {
+        let ran = site.run(&["host-key", verb, "--json"]);
+        if ran.code == 0 {
+            assert_eq!(ran.err, "");
+            drop(serde_json::from_str::<serde_json::Value>(&ran.out).unwrap());
+        } else {
+            assert_eq!(ran.out, "");
+        }
+        story.push_str(&format!("$ pullgate host-key {verb} --json\n{ran}\n"));
+    }
+    let story = story.lines().map(|line| match line.split_once("SHA256:") {
+        Some((before, _)) => format!("{before}FINGERPRINT\"\n"),
+        None => format!("{line}\n"),
+    });
+    site.snapshot("host_key_json", &story.collect::<String>());
+}

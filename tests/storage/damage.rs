@@ -61,7 +61,7 @@ fn listing(lookup: &Lookup) -> String {
 
 /// A registry with a snapshot and entries behind it. Stopped well or killed.
 fn sample(dir: &Path, clean: bool) -> String {
-    let settings = Settings { compact_after: 100 * 1024 };
+    let settings = Settings { compact_after: 100 * 1024, compact_patience: std::time::Duration::ZERO };
     let (lookup, amend) = registry::open_with(dir, settings).unwrap();
     amend.commit("tester", &[account("acme"), account("beta")]).unwrap();
     let adds: Vec<_> =

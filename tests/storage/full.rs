@@ -19,7 +19,7 @@ fn a_full_disk_refuses_loses_nothing_and_recovers() {
     };
     let dir = disk::registry(&disk.path());
     // Compaction is due all the time, and fails on the way as well.
-    let settings = Settings { compact_after: 1024 * 1024 };
+    let settings = Settings { compact_after: 1024 * 1024, compact_patience: std::time::Duration::ZERO };
     let (lookup, amend) = registry::open_with(&dir, settings).unwrap();
     amend.commit("tester", &[account("acme"), account("beta")]).unwrap();
     let mut ballast = std::fs::File::create(disk.path().join("ballast")).unwrap();

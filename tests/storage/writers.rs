@@ -18,7 +18,8 @@ pub(crate) const SLOTS: u32 = 48;
 /// How many keys change in one commit, now and then.
 const TOGETHER: u32 = 5;
 /// Small, so that the journal is compacted again and again.
-pub(crate) const SETTINGS: Settings = Settings { compact_after: 192 * 1024 };
+pub(crate) const SETTINGS: Settings =
+    Settings { compact_after: 192 * 1024, compact_patience: std::time::Duration::ZERO };
 
 #[test]
 #[ignore = "a child of the tests in crash.rs"]

@@ -1,9 +1,10 @@
 //! `pullgate account list`
 
+use crate::admin::view::AccountView;
 use crate::cli::Context;
 use crate::cli::io::Stop;
 use crate::cli::session::unexpected;
-use crate::cli::table::{table, time};
+use crate::cli::table::time;
 use crate::front::control::protocol::{Answer, Request};
 
 /// List the accounts
@@ -23,16 +24,10 @@ impl Args {
                 Ok(page)
             },
         )?;
-        if self.json {
-            return context.io.json(&accounts);
-        }
-        if accounts.is_empty() {
-            return context.io.tell("there are no accounts; `pullgate account add ACCOUNT` adds one");
-        }
-        let rows: Vec<_> = accounts
-            .into_iter()
-            .map(|account| [account.name, account.keys.to_string(), time(account.added_at), account.added_by])
-            .collect();
-        table(["ACCOUNT", "KEYS", "ADDED", "BY"], &rows).into_iter().try_for_each(|line| context.io.say(line))
+        let row = |account: &AccountView| {
+            [account.name.clone(), account.keys.to_string(), time(account.added_at), account.added_by.clone()]
+        };
+        let nothing = "there are no accounts; `pullgate account add ACCOUNT` adds one";
+        context.io.listing((&accounts, self.json), ["ACCOUNT", "KEYS", "ADDED", "BY"], row, nothing)
     }
 }

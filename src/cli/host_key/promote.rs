@@ -2,13 +2,16 @@
 
 use crate::admin::fault::{Fault, Kind};
 use crate::cli::Context;
-use crate::cli::io::Stop;
+use crate::cli::io::{Json, Stop};
 use crate::cli::known_hosts::fault;
 use crate::front::ssh::host_keys::rotation;
 
 /// Use the next host keys from the daemon's next start on, and retire those in use
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Args {}
+pub(in crate::cli) struct Args {
+    #[command(flatten)]
+    json: Json,
+}
 
 impl Args {
     pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
@@ -18,10 +21,8 @@ impl Args {
                 .hint("make them with `pullgate host-key next`, and give clients the lines of `pullgate known-hosts`")
                 .into()),
             count => {
-                context.io.say(format_args!("{count} host keys are replaced"))?;
-                context
-                    .io
-                    .tell("start the daemon again; clients that know only the retired keys refuse it from then on")
+                let note = "start the daemon again; clients that know only the retired keys refuse it from then on";
+                context.io.did(format!("{count} host keys are replaced"), note, self.json)
             }
         }
     }

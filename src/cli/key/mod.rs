@@ -27,12 +27,21 @@ pub(super) use show::show;
 /// Below the help of the noun.
 const EXAMPLE: &str = "\
 Example:
-  pullgate key add acme ci-agent-7 --key ci.pub --grant acme/app --grant 'acme/lib-*' --expires 90d
+  pullgate key add acme ci-agent-7 --key ci.pub --grant acme/app --expires 90d
   pullgate key rotate acme/ci-agent-7 --key new.pub --overlap 7d";
+
+/// The help of the noun fits a terminal of 24 lines: its options are those of every command, and are told with the verbs.
+const HELP: &str = "\
+{about}
+
+{usage-heading} {usage}
+
+Verbs:
+{subcommands}{after-help}";
 
 /// Deploy keys: what a machine may fetch, and never push
 #[derive(Debug, Subcommand)]
-#[command(after_help = EXAMPLE)]
+#[command(after_help = EXAMPLE, help_template = HELP, disable_help_subcommand = true)]
 pub(super) enum Verb {
     Add(add::Args),
     Generate(generate::Args),

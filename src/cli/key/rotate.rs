@@ -9,9 +9,9 @@ use crate::cli::io::{Json, Stop};
 use crate::cli::{Context, public_key};
 use crate::front::control::protocol::Request;
 
-/// Replace a key by a new one, which inherits everything; the old one goes on for a while
+/// Give a new key all that a key has; the old one goes on for a while
 ///
-/// The new key gets the grants, the note, the networks and the expiry rule of the old one. `key show` of either names the
+/// The new key gets the grants, the note, the networks and the expiry rule. `key show` of either names the
 /// other, and what the old key is still used for. `key expire` of the old key ends its overlap sooner, or later.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\

@@ -4,7 +4,7 @@ use crate::cli::Context;
 use crate::cli::io::{Json, Stop};
 use crate::front::control::protocol::Request;
 
-/// Take a key out of use until it is resumed, open connections included
+/// Refuse a key until it is resumed, on open connections too
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// account/label, or a fingerprint

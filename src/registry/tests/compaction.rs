@@ -6,7 +6,7 @@ use super::*;
 use crate::registry::journal::frame::{self, Start};
 use crate::registry::{Settings, archives, compare, open_with, verify};
 
-const SMALL: Settings = Settings { compact_after: 16 * 1024 };
+const SMALL: Settings = Settings { compact_after: 16 * 1024, compact_patience: std::time::Duration::ZERO };
 
 /// Adds and removes keys until the journal was compacted `times` times.
 fn churn(lookup: &Lookup, amend: &Amend, dir: &Path, times: usize) {
@@ -112,4 +112,21 @@ fn a_journal_of_version_1_is_read_and_gets_a_new_header() {
     let newer = std::fs::read(&path).unwrap();
     assert!(matches!(open(dir.path()), Err(OpenError::Newer(_))));
     assert_eq!(std::fs::read(&path).unwrap(), newer);
+}
+
+/// A command that writes much without a daemon, and is gone: it need not wait for what only a daemon has use for.
+#[test]
+fn a_journal_is_left_alone_until_it_has_been_long_for_a_while() {
+    let long = |patience| {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { compact_patience: patience, ..SMALL };
+        let (lookup, amend) = open_with(dir.path(), settings).unwrap();
+        let changes: Vec<_> = (0..200).map(|_| fresh()).map(|n| key_add(n, &format!("acme/p{n}"), &[])).collect();
+        commit(&amend, &[account_add("acme")]);
+        commit(&amend, &changes);
+        settle(&lookup);
+        drop((lookup, amend));
+        archives(dir.path()).unwrap().len()
+    };
+    assert_eq!((long(Duration::ZERO), long(Duration::from_secs(3600))), (1, 0));
 }

@@ -1,6 +1,7 @@
 //! The registry from the outside of its rooms: rules, durability, damage.
 
 mod catch_up;
+mod closing;
 mod compaction;
 mod damage;
 mod frames;

@@ -24,6 +24,36 @@ fn a_key_is_registered_once() {
     assert!(commit(&amend, &[key_add(1, "beta/ci", &[])]).changed);
 }
 
+/// Rule 1: a machine's or a person's, never both, by whatever verb it comes, and also within one commit.
+#[test]
+fn a_key_is_a_deploy_key_or_an_account_key_and_never_both() {
+    let (_dir, lookup, amend) = started();
+    settle(&lookup);
+    let person = |number, text: &str| {
+        let Change::KeyAdd { key, name, note, expiry, sources, .. } = key_add(number, text, &[]) else { panic!() };
+        Change::KeyAdd { key, name, note, expiry, sources, holder: Holder::AccountKey, grants: Vec::new() }
+    };
+    let rotate = |old: u32, new| Change::KeyRotate {
+        old: key(old).fingerprint(),
+        new: key(new),
+        label: Label::parse("next").unwrap(),
+        expiry: Expiry::Never,
+        until: "2030-01-01T00:00:00Z".parse().unwrap(),
+    };
+    let deploy = Conflict::KeyHeld { holder: name("acme/ci"), kind: Holder::DeployKey };
+    assert_eq!(conflict(&amend, &[person(1, "acme/jo")]), deploy);
+    assert_eq!(conflict(&amend, &[person(1, "beta/jo")]), deploy);
+    commit(&amend, &[person(2, "beta/jo")]);
+    let account = Conflict::KeyHeld { holder: name("beta/jo"), kind: Holder::AccountKey };
+    assert_eq!(conflict(&amend, &[key_add(2, "acme/other", &[])]), account);
+    assert_eq!(conflict(&amend, &[key_add(2, "beta/other", &[])]), account);
+    assert_eq!(conflict(&amend, &[rotate(1, 2)]), account);
+    assert_eq!(conflict(&amend, &[rotate(2, 1)]), deploy);
+    let both = conflict(&amend, &[key_add(3, "acme/both", &[]), person(3, "beta/both")]);
+    assert_eq!(both, Conflict::KeyHeld { holder: name("acme/both"), kind: Holder::DeployKey });
+    assert_eq!(everything(&lookup).1.len(), 2);
+}
+
 #[test]
 fn a_label_names_one_key() {
     let (_dir, lookup, amend) = started();

@@ -1,0 +1,33 @@
+//! What closing leaves for the next start.
+
+use std::path::Path;
+
+use super::*;
+use crate::registry::index::MUCH;
+
+/// The file in which sled says where everything is; without it, it reads all of its log when it is opened.
+fn says_where(dir: &Path) -> bool {
+    let mut files = std::fs::read_dir(dir.join("index")).unwrap().map(|item| item.unwrap().file_name());
+    files.any(|name| name.to_string_lossy().starts_with("snap."))
+}
+
+#[test]
+fn after_many_changes_closing_spares_the_next_start_the_log() {
+    let keys = u32::try_from(MUCH).unwrap();
+    for (count, spared) in [(keys / 4, false), (keys, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (lookup, amend) = open(dir.path()).unwrap();
+        settle(&lookup);
+        let changes: Vec<_> = (0..count).map(|n| key_add(n, &format!("acme/k{n}"), &["acme/app"])).collect();
+        commit(&amend, &[account_add("acme")]);
+        commit(&amend, &changes);
+        let before = everything(&lookup);
+        drop((lookup, amend));
+        assert_eq!(says_where(dir.path()), spared, "{count} keys");
+        let (lookup, amend) = open(dir.path()).unwrap();
+        assert!(from_index(&lookup), "{count} keys: the mark fits what closing left");
+        assert_eq!(everything(&lookup), before);
+        drop((lookup, amend));
+        assert_eq!(crate::registry::compare(dir.path()).unwrap(), Vec::<String>::new());
+    }
+}
