@@ -40,3 +40,4 @@ mod secrets;
 mod sessions;
 mod storms;
 mod threats;
+mod tree;
