@@ -20,7 +20,7 @@ use super::job::{Answer, Job, Pipes};
 use super::profile::Order;
 use super::{Cells, Mode};
 
-/// How many workers wait for work. Each has some two megabytes of its own.
+/// How many workers wait for work. Each has half a megabyte of its own.
 const KEPT: usize = 8;
 /// How many children one worker starts: its own processor time counts against the limit that each of them has, and what it
 /// has mapped is of the version that started it.
@@ -138,6 +138,8 @@ impl Pool {
         let mut words = vec![OsString::from(WORKER)];
         order.write(&mut words);
         words.push("--".into());
+        // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
+        // posix_spawn, and every start would copy the page tables of the whole gateway.
         let mut command = Command::new(&self.cells.helper);
         command.args(words).current_dir("/").env_clear();
         // One thread at a time allocates there: a heap for each would be made and unmade with each child (mallopt(3)).

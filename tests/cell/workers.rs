@@ -48,14 +48,16 @@ fn who_waits() {
     std::thread::sleep(Duration::from_secs(120));
 }
 
-/// A gateway with a child that waits.
+/// A gateway with two workers, one of which has a child that waits.
 #[test]
 #[ignore = "is the child of another test"]
 fn a_gateway() {
     runtime().block_on(async {
-        let mut running = pool().start(&child("workers::who_starts_one_and_waits")).unwrap();
+        let (pool, who) = (pool(), child("workers::who_started_me"));
+        let (one, other) = tokio::join!(ended_in(&pool, &who), ended_in(&pool, &who));
+        let mut running = pool.start(&child("workers::who_starts_one_and_waits")).unwrap();
         let (left, waits) = both(&mut running).await;
-        println!("\nboth|{left} {waits}");
+        println!("\nall|{left} {waits} {} {}", starter(&one.out), starter(&other.out));
         std::future::pending::<()>().await;
     });
 }
@@ -170,9 +172,9 @@ fn children_end_with_the_gateway_however_that_ends() {
     let args = ["--exact", "workers::a_gateway", "--ignored", "--nocapture", "--test-threads=1"];
     let mut gateway = Command::new(me()).args(args).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(gateway.stdout.take().unwrap()).lines();
-    let both = lines.find_map(|line| line.unwrap().strip_prefix("both|").map(str::to_owned)).unwrap();
-    let pids: Vec<u32> = both.split(' ').map(|pid| pid.parse().unwrap()).collect();
-    assert!(pids.iter().all(|pid| lives(*pid)), "{both}");
+    let all = lines.find_map(|line| line.unwrap().strip_prefix("all|").map(str::to_owned)).unwrap();
+    let pids: Vec<u32> = all.split(' ').map(|pid| pid.parse().unwrap()).collect();
+    assert!(pids.len() == 4 && pids.iter().all(|pid| lives(*pid)), "{all}");
     gateway.kill().unwrap();
     gateway.wait().unwrap();
     pids.into_iter().for_each(is_gone);

@@ -22,6 +22,7 @@ mod disk;
 mod documents;
 mod door;
 mod fire;
+mod gits;
 mod harness;
 mod hostile_clients;
 mod hostile_repos;
