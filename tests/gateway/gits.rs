@@ -117,7 +117,7 @@ fn a_gateway_in_a_root_of_its_own_serves_in_its_cell() {
         eprintln!("not run: this machine has no git in /usr/bin");
         return;
     };
-    install(&program(), Path::new("/pullgate"), &root);
+    install(Path::new(program()), Path::new("/pullgate"), &root);
     install(&git, &git, &root);
     install(&git, &Path::new(commands.out.trim()).join("git"), &root);
     // The gateway's folder has the same name there, so that its clients find everything where it says that it is.
