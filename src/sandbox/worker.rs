@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitOptions, chdir, fchdir, getpgrp, getpid, kill_current_process_group, pidfd_open,
+    Pid, PidfdFlags, Signal, WaitOptions, chdir, fchdir, getpid, kill_current_process_group, pidfd_open,
     set_child_subreaper, waitpid,
 };
 
@@ -25,8 +25,9 @@ const STACK: usize = 256 * 1024;
 
 /// Makes cells until the gateway wants no more of them or is gone. `None` when this was not started by the gateway.
 pub(super) fn work(order: &Order) -> Option<()> {
-    // It ends its whole group, which therefore has to be its own.
-    if getpgrp() != getpid() {
+    // It ends its whole group, which therefore has to be its own. (One of another process namespace has the number 0, which
+    // `rustix` does not expect.)
+    if nix::unistd::getpgrp() != nix::unistd::getpid() {
         return None;
     }
     let gateway = rustix::stdio::stdin();
