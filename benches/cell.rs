@@ -1,6 +1,7 @@
 //! What the cell costs: `just bench-cell`. One fetch is one `git upload-pack` as the gateway starts it, with the same
-//! requests on its input, in a cell and without one, in turns. CPU is that of everything that was started (getrusage(2) of
-//! the children that were waited for) and of this process; wall is from before the start until everything has ended.
+//! requests on its input, without a cell, in one that a helper makes, and in one that a worker makes, in turns. CPU is that
+//! of everything that was started (getrusage(2) of the children that were waited for) and of this process, for twenty fetches
+//! together, the start of their worker among it; wall is from before the start until everything has ended.
 //!
 //! `cargo bench -- --test` only shows that it runs.
 
@@ -14,6 +15,7 @@
     reason = "a measurement prints, and says no by panicking"
 )]
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,10 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
 use pullgate::git::Program;
-use pullgate::sandbox::{Allow, Cells, Mode, Profile, Settings};
+use pullgate::sandbox::{Allow, Cells, Job, Mode, Pool, Profile, Settings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const ARGS: [&str; 3] = ["upload-pack", "--strict", "."];
 
 /// What one start came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -52,28 +57,63 @@ struct Fetch {
     input: Vec<u8>,
 }
 
+/// The ways to start git, in the order in which they take turns.
+const WAYS: [Way; 3] = [Way::Off, Way::Helper, Way::Worker];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Without a cell.
+    Off,
+    /// In a cell that a helper makes, which is started for it.
+    Helper,
+    /// As the gateway does: in a cell that a worker makes, which goes on to the next.
+    Worker,
+}
+
+/// How many fetches are measured together: the processor time of a worker's children is known when the worker has ended.
+const TOGETHER: usize = 20;
+
 struct Bench {
     program: Program,
     profile: Profile,
     repo: PathBuf,
+    runtime: tokio::runtime::Runtime,
 }
 
 impl Bench {
-    /// One fetch from its start to its end.
-    fn once(&self, cells: &Cells, fetch: &Fetch) -> Cost {
-        let (before, start) = (cpu(), Instant::now());
-        let launch = cells.launch(&self.profile, self.program.path(), &["upload-pack", "--strict", "."]);
+    fn cells(way: Way) -> Cells {
+        let mode = if way == Way::Off { Mode::Off } else { Mode::Require };
+        Cells::through(Settings { mode, ..Settings::default() }, PathBuf::from(env!("CARGO_BIN_EXE_pullgate")))
+    }
+
+    fn environment(&self) -> Vec<(OsString, OsString)> {
+        let of = |name: &str, value: &str| (name.into(), value.into());
+        vec![
+            of("PATH", "/usr/local/bin:/usr/bin:/bin"),
+            of("HOME", "/nonexistent"),
+            of("GIT_CONFIG_NOSYSTEM", "1"),
+            of("GIT_CONFIG_GLOBAL", "/dev/null"),
+            of("GIT_PROTOCOL", "version=2"),
+            of("LC_ALL", "C"),
+            ("GIT_EXEC_PATH".into(), self.program.exec_path().into()),
+            of("GIT_CONFIG_COUNT", "1"),
+            of("GIT_CONFIG_KEY_0", "safe.directory"),
+            of("GIT_CONFIG_VALUE_0", "*"),
+        ]
+    }
+
+    /// One fetch from its start to its end, but for its processor time.
+    fn by_helper(&self, cells: &Cells, fetch: &Fetch) -> Cost {
+        let start = Instant::now();
+        let launch = cells.launch(&self.profile, self.program.path(), &ARGS);
         let mut child = Command::new(launch.program)
             .args(launch.args)
             .current_dir(&self.repo)
             .env_clear()
-            .envs([("PATH", "/usr/local/bin:/usr/bin:/bin"), ("HOME", "/nonexistent"), ("GIT_CONFIG_NOSYSTEM", "1")])
-            .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_PROTOCOL", "version=2"), ("LC_ALL", "C")])
-            .env("GIT_EXEC_PATH", self.program.exec_path())
-            .envs([("GIT_CONFIG_COUNT", "1"), ("GIT_CONFIG_KEY_0", "safe.directory"), ("GIT_CONFIG_VALUE_0", "*")])
+            .envs(self.environment())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .process_group(0)
             .spawn()
             .unwrap();
@@ -85,15 +125,57 @@ impl Bench {
         let mut answer = Vec::new();
         stdout.read_to_end(&mut answer).unwrap();
         assert!(child.wait().unwrap().success() && answer.len() > 200, "{}", String::from_utf8_lossy(&answer));
-        Cost { cpu: cpu() - before, spawn, first, wall: start.elapsed() }
+        Cost { cpu: Duration::ZERO, spawn, first, wall: start.elapsed() }
     }
 
-    /// Both modes in turns.
-    fn turns(&self, [off, cell]: &[Cells; 2], fetch: &Fetch, count: usize) -> [Vec<Cost>; 2] {
-        let mut costs = [Vec::new(), Vec::new()];
-        for _ in 0..count {
-            costs[0].push(self.once(off, fetch));
-            costs[1].push(self.once(cell, fetch));
+    fn by_pool(&self, pool: &Pool, fetch: &Fetch) -> Cost {
+        self.runtime.block_on(async {
+            let start = Instant::now();
+            let job = Job {
+                profile: self.profile.clone(),
+                program: self.program.path().to_owned(),
+                args: ARGS.map(OsString::from).to_vec(),
+                environment: self.environment(),
+                directory: std::fs::File::open(&self.repo).unwrap().into(),
+            };
+            let mut running = pool.start(&job).unwrap();
+            let spawn = start.elapsed();
+            running.stdin.take().unwrap().write_all(&fetch.input).await.unwrap();
+            running.stdout.read_u8().await.unwrap();
+            let first = start.elapsed();
+            let mut answer = Vec::new();
+            running.stdout.read_to_end(&mut answer).await.unwrap();
+            let code = running.wait().await.unwrap();
+            assert!(code == Some(0) && answer.len() > 200, "{code:?}: {}", String::from_utf8_lossy(&answer));
+            Cost { cpu: Duration::ZERO, spawn, first, wall: start.elapsed() }
+        })
+    }
+
+    /// Some fetches, with the mean of their processor time in each.
+    fn together(&self, way: Way, fetch: &Fetch, count: usize) -> Vec<Cost> {
+        let (before, cells) = (cpu(), Self::cells(way));
+        let mut costs: Vec<Cost> = if way == Way::Helper {
+            (0..count).map(|_| self.by_helper(&cells, fetch)).collect()
+        } else {
+            let pool = Pool::new(cells);
+            let costs = (0..count).map(|_| self.by_pool(&pool, fetch)).collect();
+            drop(pool);
+            // The time of the worker, and of its children, counts when it was waited for.
+            while nix::sys::wait::wait().is_ok() {}
+            costs
+        };
+        let each = (cpu() - before) / u32::try_from(count).unwrap();
+        costs.iter_mut().for_each(|cost| cost.cpu = each);
+        costs
+    }
+
+    /// All ways in turns.
+    fn turns(&self, fetch: &Fetch, count: usize) -> [Vec<Cost>; 3] {
+        let mut costs = WAYS.map(|_| Vec::new());
+        for _ in 0..count.div_ceil(TOGETHER) {
+            for (costs, way) in costs.iter_mut().zip(WAYS) {
+                costs.extend(self.together(way, fetch, count.min(TOGETHER)));
+            }
         }
         costs
     }
@@ -134,9 +216,19 @@ fn repository(dir: &Path, commits: usize) -> String {
     git(dir, &["rev-parse", "main"], "")
 }
 
-fn row(what: &str, [off, cell]: &[Vec<Cost>; 2], of: impl Fn(&Cost) -> Duration + Copy) {
-    let (off, cell) = ([50, 90].map(|p| percentile(off, of, p)), [50, 90].map(|p| percentile(cell, of, p)));
-    println!("| {what} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} |", off[0], off[1], cell[0], cell[1], cell[0] - off[0]);
+fn row(what: &str, costs: &[Vec<Cost>; 3], of: impl Fn(&Cost) -> Duration + Copy) {
+    let [off, helper, worker] = [0, 1, 2].map(|way| [50, 90].map(|p| percentile(&costs[way], of, p)));
+    println!(
+        "| {what} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} | {:+.2} |",
+        off[0],
+        off[1],
+        helper[0],
+        helper[1],
+        worker[0],
+        worker[1],
+        helper[0] - off[0],
+        worker[0] - off[0]
+    );
 }
 
 fn main() {
@@ -147,7 +239,8 @@ fn main() {
     let tip = repository(dir.path(), 200);
     let program = Program::find(&std::env::var_os("PATH").unwrap()).unwrap();
     let profile = program.profile().and([Allow::Here]);
-    let bench = Bench { program, profile, repo: dir.path().canonicalize().unwrap() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let bench = Bench { program, profile, repo: dir.path().canonicalize().unwrap(), runtime };
     let listing = format!("{}0001{}0000", line("command=ls-refs"), line("peel"));
     let pack = format!(
         "{}0001{}{}{}0000",
@@ -160,14 +253,12 @@ fn main() {
         Fetch { name: "nothing new (refs only)", input: format!("{listing}0000").into_bytes() },
         Fetch { name: "clone of 200 commits", input: format!("{listing}{pack}0000").into_bytes() },
     ];
-    let cells = [Mode::Off, Mode::Require].map(|mode| {
-        Cells::through(Settings { mode, ..Settings::default() }, PathBuf::from(env!("CARGO_BIN_EXE_pullgate")))
-    });
     println!("git {}, {count} fetches each, milliseconds", bench.program.version());
-    println!("| fetch | off p50 | off p90 | cell p50 | cell p90 | p50 more |\n| --- | --- | --- | --- | --- | --- |");
+    println!("| fetch | off p50 | p90 | helper p50 | p90 | worker p50 | p90 | helper: more | worker: more |");
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for fetch in &fetches {
-        bench.turns(&cells, fetch, count / 10);
-        let costs = bench.turns(&cells, fetch, count);
+        bench.turns(fetch, count / 10);
+        let costs = bench.turns(fetch, count);
         row(&format!("{}: CPU", fetch.name), &costs, |cost| cost.cpu);
         row(&format!("{}: to the first byte", fetch.name), &costs, |cost| cost.first);
         row(&format!("{}: wall", fetch.name), &costs, |cost| cost.wall);
@@ -177,8 +268,11 @@ fn main() {
     let gib = if test { 0 } else { 2 };
     let mut large = vec![0u8; gib << 30];
     large.chunks_mut(4096).for_each(|page| page[0] = 1);
-    let costs = bench.turns(&cells, &fetches[0], count);
+    let costs = bench.turns(&fetches[0], count);
     row(&format!("in a process of {gib} GiB: spawn()"), &costs, |cost| cost.spawn);
+    // The first of those that are measured together starts its worker.
+    let first = costs.each_ref().map(|costs| costs.iter().step_by(TOGETHER).copied().collect());
+    row(&format!("in a process of {gib} GiB: spawn(), each twentieth, of a worker too"), &first, |cost| cost.spawn);
     row(&format!("in a process of {gib} GiB: to the first byte"), &costs, |cost| cost.first);
     row(&format!("in a process of {gib} GiB: CPU"), &costs, |cost| cost.cpu);
     assert_eq!(large.iter().step_by(4096).map(|byte| usize::from(*byte)).sum::<usize>(), large.len() / 4096);

@@ -10,3 +10,5 @@ mod kernels;
 mod start;
 #[path = "cell/support.rs"]
 mod support;
+#[path = "cell/workers.rs"]
+mod workers;

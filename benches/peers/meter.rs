@@ -88,11 +88,13 @@ impl Tree {
 
     /// Waits until the tree is at rest: what ends late belongs to the request that it was started for.
     pub(crate) fn rest(&self) {
-        let mut last = self.cpu();
+        // Helpers that are kept for the next request are at rest too.
+        let state = || (self.cpu(), processes(self.root.id(), self.group.as_deref()).len());
+        let mut last = state();
         for _ in 0..100 {
             std::thread::sleep(Duration::from_millis(30));
-            let now = self.cpu();
-            if now - last < 0.3 && processes(self.root.id(), self.group.as_deref()).len() <= 3 {
+            let now = state();
+            if now.0 - last.0 < 0.3 && now.1 == last.1 {
                 return;
             }
             last = now;

@@ -1,19 +1,17 @@
 //! The one place that starts a process. Every flag and every variable has its reason beside it; no byte of a client is
 //! among them.
 
+use std::ffi::OsString;
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
 use super::Git;
 use super::profile::of_fetch;
 use crate::gate::Fetch;
 use crate::model::protocol::GitProtocol;
 use crate::model::text::printable_bytes;
+use crate::sandbox::{Job, Pool, Running};
 
 /// What the pipe from git holds, in bytes. Four times the default saves a tenth of the CPU of a large transfer; more than
 /// that saves nothing.
@@ -42,7 +40,8 @@ pub(super) const ENVIRONMENT: [(&str, &str); 8] = [
 const CONFIG: [(&str, &str); 5] = [
     // Partial clones.
     ("uploadpack.allowFilter", "true"),
-    // A pinned commit over protocol 0, as protocol 2 allows anyway (shallow submodules need it).
+    // Over protocols 0 and 1 what protocol 2 allows anyway, and no more: a pinned commit (shallow submodules need it), and a
+    // ref that has moved since the client was told of it, which may be long ago for one that waited for its slot.
     ("uploadpack.allowAnySHA1InWant", "true"),
     // A crash of git 2.47 with reuse over several packs was seen. "true" means one pack, and every git knows it; "single" is
     // the same since 2.44, and an error before.
@@ -54,103 +53,63 @@ const CONFIG: [(&str, &str); 5] = [
     ("gc.auto", "0"),
 ];
 
-/// A running `git upload-pack` with the three ends of its pipes. Dropping it ends it and everything it started.
-#[derive(Debug)]
-pub(super) struct Child {
-    process: tokio::process::Child,
-    group: Option<Pid>,
-    pub(super) stdin: Option<ChildStdin>,
-    pub(super) stdout: ChildStdout,
-    pub(super) stderr: ChildStderr,
-}
-
-impl Child {
-    /// Starts git for one permitted fetch, in a cell unless those are switched off.
-    pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
-        // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
-        Ready::new(git, fetch, fetch.protocol(), &["upload-pack", "--strict", "."])?.start()
-    }
-
-    /// Makes git ready for one request of protocol version 2, of one permitted fetch, whatever version its client speaks; its
-    /// answer may serve others too, who were permitted the same repository.
-    pub(super) fn ready_for_request(git: &Git, fetch: &Fetch) -> std::io::Result<Ready> {
-        // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
-        // (`protocol_v2_serve_loop` in git's serve.c).
-        Ready::new(git, fetch, GitProtocol::V2, &["upload-pack", "--strict", "--stateless-rpc", "."])
-    }
-
-    /// Waits for the end; `None` for an end by signal.
-    pub(super) async fn wait(&mut self) -> std::io::Result<Option<i32>> {
-        let status = self.process.wait().await?;
-        // The leader is gone, and with it the certainty that the group's number is still ours.
-        self.group = None;
-        Ok(status.code())
-    }
+/// Starts git for one permitted fetch, in a cell unless those are switched off. Dropping it ends it and everything it
+/// started: pack-objects goes with it.
+pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Running> {
+    // --strict: exactly this directory, no search for `.git` inside or `.git` behind the name.
+    Ready::new(git, fetch, fetch.protocol(), &["upload-pack", "--strict", "."])?.start()
 }
 
 /// A git that can be started, now or when there is a slot for it.
 #[derive(Debug)]
 pub(super) struct Ready {
-    command: Command,
-    /// The directory that was checked, open until it is started.
-    _dir: OwnedFd,
+    /// With the directory that was checked, open until it is started: whatever its path leads to by then.
+    job: Job,
+    pool: Pool,
 }
 
 impl Ready {
+    /// Makes git ready for one request of protocol version 2, of one permitted fetch, whatever version its client speaks; its
+    /// answer may serve others too, who were permitted the same repository.
+    pub(super) fn for_request(git: &Git, fetch: &Fetch) -> std::io::Result<Self> {
+        // --stateless-rpc: version 2 has no other state than its requests, and this ends after one
+        // (`protocol_v2_serve_loop` in git's serve.c).
+        Self::new(git, fetch, GitProtocol::V2, &["upload-pack", "--strict", "--stateless-rpc", "."])
+    }
+
     fn new(git: &Git, fetch: &Fetch, protocol: GitProtocol, arguments: &[&str]) -> std::io::Result<Self> {
-        let dir = fetch.repo().dir().try_clone_to_owned()?;
+        let directory = fetch.repo().dir().try_clone_to_owned()?;
         let profile = of_fetch(&git.profile, fetch.repo());
-        let launch = git.cells.launch(&profile, git.program.path(), arguments);
-        // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
-        // posix_spawn, and every start would copy the page tables of the whole gateway.
-        let mut command = Command::new(launch.program);
-        command
-            .args(launch.args)
-            // The directory that was checked, by its open descriptor: whatever its path leads to by now.
-            .current_dir(format!("/proc/self/fd/{}", dir.as_raw_fd()))
-            .env_clear()
-            .envs(ENVIRONMENT)
-            // Where its own commands are, whatever script led to it.
-            .env("GIT_EXEC_PATH", git.program.exec_path())
-            .env("GIT_PROTOCOL", protocol.env_value())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // A group of its own, so that pack-objects goes with it.
-            .process_group(0)
-            .kill_on_drop(true);
-        command.env("GIT_CONFIG_COUNT", (CONFIG.len() + 1).to_string());
-        for (n, (key, value)) in CONFIG.iter().enumerate() {
-            command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
+        let mut environment: Vec<(OsString, OsString)> = Vec::new();
+        let mut set = |name: &str, value: OsString| environment.push((name.into(), value));
+        for (name, value) in ENVIRONMENT {
+            set(name, value.into());
         }
+        // Where its own commands are, whatever script led to it.
+        set("GIT_EXEC_PATH", git.program.exec_path().into());
+        set("GIT_PROTOCOL", protocol.env_value().into());
         // By its path as well: git's own complaint would print it.
-        command.env(format!("GIT_CONFIG_KEY_{}", CONFIG.len()), "safe.directory");
-        command.env(format!("GIT_CONFIG_VALUE_{}", CONFIG.len()), fetch.repo().path());
-        Ok(Self { command, _dir: dir })
+        let owned = ("safe.directory", fetch.repo().path().into());
+        let config: Vec<(&str, OsString)> =
+            CONFIG.into_iter().map(|(key, value)| (key, value.into())).chain([owned]).collect();
+        set("GIT_CONFIG_COUNT", config.len().to_string().into());
+        for (n, (key, value)) in config.into_iter().enumerate() {
+            set(&format!("GIT_CONFIG_KEY_{n}"), key.into());
+            set(&format!("GIT_CONFIG_VALUE_{n}"), value);
+        }
+        let args = arguments.iter().map(OsString::from).collect();
+        let job = Job { profile, program: git.program.path().to_owned(), args, environment, directory };
+        Ok(Self { job, pool: git.pool.clone() })
     }
 
     /// Starts it.
-    pub(super) fn start(mut self) -> std::io::Result<Child> {
-        let mut process = self.command.spawn()?;
-        let lost = || std::io::Error::other("a pipe of the child is missing");
-        let (stdin, stdout, stderr) = (process.stdin.take(), process.stdout.take(), process.stderr.take());
-        let stdout = stdout.ok_or_else(lost)?;
-        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&stdout, PIPE) {
+    pub(super) fn start(self) -> std::io::Result<Running> {
+        let running = self.pool.start(&self.job)?;
+        if let Err(error) = rustix::pipe::fcntl_setpipe_size(&running.stdout, PIPE) {
             // The system's limit for unprivileged users; the default size works too.
             tracing::debug!(%error, "the pipe from git keeps its size");
         }
-        let group = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Child { process, group, stdin, stdout, stderr: stderr.ok_or_else(lost)? })
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if let Some(group) = self.group
-            && let Err(error) = kill_process_group(group, Signal::KILL)
-        {
-            tracing::debug!(%error, "the child's group is gone already");
-        }
+        Ok(running)
     }
 }
 

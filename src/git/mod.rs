@@ -24,7 +24,7 @@ use crate::audit::Ended;
 use crate::cache::{Cache, Small};
 use crate::gate::{Fetch, Unserved};
 use crate::model::protocol::GitProtocol;
-use crate::sandbox::{CellError, Cells, Profile, Report};
+use crate::sandbox::{CellError, Cells, Pool, Profile, Report};
 use crate::store::is_shortage;
 use inbound::Inbound;
 use pump::{Begun, Served};
@@ -114,7 +114,7 @@ pub struct Kept {
 pub struct Git {
     program: Program,
     profile: Profile,
-    cells: Cells,
+    pool: Pool,
     report: Option<Report>,
     settings: Settings,
     cache: Cache,
@@ -132,7 +132,8 @@ impl Git {
         let profile = profile::of_program(&program);
         let report = cells.trial(&profile, program.path(), &["--version"], &child::ENVIRONMENT)?;
         let (polls, slots) = (cache.small(), Slots::new(settings.slots));
-        Ok(Self { program, profile, cells, report, settings, cache, polls, slots, counts: counts::Counts::default() })
+        let pool = Pool::new(cells);
+        Ok(Self { program, profile, pool, report, settings, cache, polls, slots, counts: counts::Counts::default() })
     }
 
     /// What its cells enforce; `None` when they are switched off.

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use super::child::Child;
+use super::child;
 use super::clocks::Clocks;
 use super::inbound::Inbound;
 use super::slots::Slot;
@@ -13,6 +13,7 @@ use super::{Git, Gone, Outbound, cannot_start};
 use crate::audit::{Ended, Source};
 use crate::gate::{Fetch, Unserved};
 use crate::model::text::printable_bytes;
+use crate::sandbox::Running;
 
 /// The largest piece that is read from git at once, in bytes.
 pub(super) const PIECE: usize = 256 * 1024;
@@ -62,7 +63,7 @@ pub(super) async fn own(
     inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
-    match Child::start(git, fetch) {
+    match child::start(git, fetch) {
         Ok(child) => serve(git, fetch, child, begun, inbound, outbound).await,
         Err(error) => Served::not(Ended::Failed, cannot_start(&error), begun.bytes_in, begun.bytes_out),
     }
@@ -72,7 +73,7 @@ pub(super) async fn own(
 async fn serve(
     git: &Git,
     fetch: &Fetch,
-    mut child: Child,
+    mut child: Running,
     begun: Begun,
     mut inbound: Inbound,
     outbound: &mut impl Outbound,
@@ -200,7 +201,7 @@ pub(super) async fn send_all(
 }
 
 /// How git itself ended, once its output did.
-pub(super) async fn exit_of(child: &mut Child, complaint: &mut Complaint) -> (u32, Ended) {
+pub(super) async fn exit_of(child: &mut Running, complaint: &mut Complaint) -> (u32, Ended) {
     const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
     let finished = tokio::time::timeout(LAST_WORDS, async {
         while !complaint.over {

@@ -147,13 +147,23 @@ const FCNTL: [libc::c_int; 8] = [
     libc::F_SETPIPE_SZ,
 ];
 
-/// From here on this thread and what it starts can make only listed calls.
-///
-/// # Errors
-/// When the kernel has no seccomp.
-pub(super) fn confine() -> Result<(), String> {
-    let program = program().map_err(|error| format!("seccomp: {error}"))?;
-    seccompiler::apply_filter(&program).map_err(|error| format!("seccomp: {error}"))
+/// The list as the kernel takes it.
+#[derive(Debug)]
+pub(super) struct Filter(Result<BpfProgram, String>);
+
+impl Filter {
+    pub(super) fn new() -> Self {
+        Self(program().map_err(|error| format!("seccomp: {error}")))
+    }
+
+    /// From here on this thread and what it starts can make only listed calls.
+    ///
+    /// # Errors
+    /// When the kernel has no seccomp.
+    pub(super) fn confine(&self) -> Result<(), String> {
+        let program = self.0.as_ref().map_err(Clone::clone)?;
+        seccompiler::apply_filter(program).map_err(|error| format!("seccomp: {error}"))
+    }
 }
 
 fn program() -> Result<BpfProgram, seccompiler::BackendError> {

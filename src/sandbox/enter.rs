@@ -5,27 +5,35 @@ use std::io::Write;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use super::profile::Call;
-use super::{Report, calls, files, limits};
+use super::calls::Filter;
+use super::profile::{Call, Order, Profile};
+use super::{Report, files, limits, worker};
 
 /// The hidden word by which this program becomes the helper. Nobody types it.
 pub const WORD: &str = "__cell";
 
-/// The exit status when the child was not run.
-const NOT_RUN: u8 = 125;
+/// The hidden word by which it becomes a worker, which makes many cells.
+pub(super) const WORKER: &str = "__cells";
 
-/// Enters a cell when `args` (with the program's name first) ask for it; returns the exit status if that failed, and `None`
-/// when they ask for something else. Must be called before any thread is started: what confines holds for one thread and
-/// those that it starts.
+/// The exit status when the child was not run.
+pub(super) const NOT_RUN: u8 = 125;
+
+/// Enters a cell, or makes cells for the gateway, when `args` (with the program's name first) ask for it; returns the exit
+/// status if that failed or is over, and `None` when they ask for something else. Must be called before any thread is
+/// started: what confines holds for one thread and those that it starts.
 pub fn enter(args: &[OsString], err: &mut dyn Write) -> Option<u8> {
     let (_, rest) = args.split_first()?;
     let (word, words) = rest.split_first()?;
-    if word != WORD {
+    let alone = || "this word is for the gateway alone".to_owned();
+    let why = if word == WORD {
+        Call::read(words).map_or_else(alone, run)
+    } else if word == WORKER {
+        match Order::of_worker(words).and_then(|order| worker::work(&order)) {
+            Some(()) => return Some(0),
+            None => alone(),
+        }
+    } else {
         return None;
-    }
-    let why = match Call::read(words) {
-        Some(call) => run(call),
-        None => "this word is for the gateway alone".to_owned(),
     };
     // There is nobody to tell that nobody can be told.
     drop(writeln!(err, "pullgate: not run: {why}"));
@@ -50,27 +58,38 @@ fn run(call: Call) -> String {
 }
 
 fn confine(call: &Call) -> Result<Report, String> {
-    let required = call.order.required;
-    let bounds = bound(call);
-    if let (true, Err(why)) = (required, &bounds) {
+    let limits = prepare(&call.order)?;
+    let (landlock, calls) = wall(&call.profile, call.order.required, &Filter::new())?;
+    Ok(Report { landlock, calls, limits })
+}
+
+/// What holds for a whole process: its bounds, and who it is. Says whether the bounds hold.
+pub(super) fn prepare(order: &Order) -> Result<bool, String> {
+    let bounds = bound(order);
+    if let (true, Err(why)) = (order.required, &bounds) {
         return Err(why.clone());
     }
     // Another user is not a matter of what the kernel can do: that has to work in each mode.
-    if let Some(user) = call.order.user {
+    if let Some(user) = order.user {
         limits::become_user(user).map_err(|errno| format!("user {}: {errno}", user.uid))?;
     }
-    let landlock = files::confine(&call.profile, required)?;
-    // Last, because the calls that confine are not on the list.
-    let calls = match calls::confine() {
-        Ok(()) => true,
-        Err(why) if required => return Err(why),
-        Err(_) => false,
-    };
-    Ok(Report { landlock, calls, limits: bounds.is_ok() })
+    Ok(bounds.is_ok())
 }
 
-fn bound(call: &Call) -> Result<(), String> {
+/// What holds for this thread and all that it starts from here on. Says which Landlock holds, and whether the list of calls
+/// does.
+pub(super) fn wall(profile: &Profile, required: bool, calls: &Filter) -> Result<(Option<u32>, bool), String> {
+    let landlock = files::confine(profile, required)?;
+    // Last, because the calls that confine are not on the list.
+    match calls.confine() {
+        Ok(()) => Ok((landlock, true)),
+        Err(why) if required => Err(why),
+        Err(_) => Ok((landlock, false)),
+    }
+}
+
+fn bound(order: &Order) -> Result<(), String> {
     limits::close_others().map_err(|error| format!("descriptors: {error}"))?;
-    limits::set(&call.order.limits).map_err(|errno| format!("limits: {errno}"))?;
+    limits::set(&order.limits).map_err(|errno| format!("limits: {errno}"))?;
     rustix::thread::set_no_new_privs(true).map_err(|errno| format!("no new privileges: {errno}"))
 }

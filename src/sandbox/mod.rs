@@ -1,27 +1,34 @@
 //! Floor 1: a cell for a child process. It knows no git: what a child needs is a [`Profile`] that somebody above writes.
 //!
 //! A cell is entered by running this very program again under a hidden word ([`enter()`]): the new process confines itself
-//! and then becomes the child. So the gateway itself starts it with `posix_spawn`, which does not copy a large process's
-//! page tables, and no code of ours runs between a fork and an exec. What holds in the cell:
+//! and then becomes the child, or it goes on as a worker of a [`Pool`], which confines a thread for each child and lets that
+//! start it. So the gateway itself starts processes with `posix_spawn`, which does not copy a large process's page tables,
+//! and no code of ours runs between a fork and an exec. What holds in the cell:
 //!
 //! - files: only those that the profile names (Landlock), and nothing is written but devices that it names;
 //! - system calls: only those of a list (`calls.rs`); no network, no signals to anybody, no new privileges or namespaces;
 //! - limits: memory, CPU time, no core dumps, no files of any size;
-//! - descriptors: the three standard ones and no other.
+//! - descriptors: the three standard ones and no other;
+//! - the process group: its own, in which it and all that it starts stay.
 
 mod calls;
 mod enter;
 mod files;
+mod job;
 mod limits;
+mod pool;
 mod profile;
 mod report;
+mod worker;
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 pub use enter::{WORD, enter};
+pub use job::Job;
 pub use limits::no_core_dumps;
+pub use pool::{Pool, Running};
 pub use profile::{Allow, Limits, Profile, User};
 pub use report::Report;
 

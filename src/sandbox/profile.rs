@@ -87,7 +87,7 @@ pub struct User {
     pub gid: u32,
 }
 
-/// What holds for the whole cell.
+/// What holds for a whole cell, or for all that a worker makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Order {
     /// Every part has to hold, or nothing is run.
@@ -112,6 +112,18 @@ impl Order {
     }
 }
 
+/// What `word` and those behind it allow, as [`Profile::write`] writes it; `None` for another word.
+pub(super) fn allow_of<'a>(word: &str, words: &mut impl Iterator<Item = &'a OsString>) -> Option<Allow> {
+    Some(match word {
+        "here" => Allow::Here,
+        "execute" => Allow::Execute(words.next()?.into()),
+        "read" => Allow::Read(words.next()?.into()),
+        "beneath" => Allow::Beneath(words.next()?.into()),
+        "device" => Allow::Device(words.next()?.into()),
+        _ => return None,
+    })
+}
+
 /// A whole command line of the helper.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Call {
@@ -125,34 +137,39 @@ impl Call {
     /// Reads the words behind the helper's own. `None` when they are not what [`Order::write`] and [`Profile::write`] make.
     pub(super) fn read(words: &[OsString]) -> Option<Self> {
         let mut words = words.iter();
-        let required = match words.next()?.to_str()? {
-            "require" => true,
-            "prefer" => false,
-            _ => return None,
-        };
-        let (mut report, mut memory, mut cpu, mut user, mut allowed) = (false, None, None, None, Vec::new());
-        loop {
-            match words.next()?.to_str()? {
-                "--" => break,
-                "report" => report = true,
-                "memory" => memory = Some(number(words.next()?)?),
-                "cpu" => cpu = Some(number(words.next()?)?),
-                "user" => user = Some(User { uid: number(words.next()?)?, gid: number(words.next()?)? }),
-                "here" => allowed.push(Allow::Here),
-                "execute" => allowed.push(Allow::Execute(words.next()?.into())),
-                "read" => allowed.push(Allow::Read(words.next()?.into())),
-                "beneath" => allowed.push(Allow::Beneath(words.next()?.into())),
-                "device" => allowed.push(Allow::Device(words.next()?.into())),
-                _ => return None,
-            }
-        }
-        Some(Self {
-            order: Order { required, report, limits: Limits { memory: memory?, cpu: cpu? }, user },
-            profile: Profile(allowed),
-            program: words.next()?.into(),
-            args: words.cloned().collect(),
-        })
+        let (order, profile) = head(&mut words)?;
+        Some(Self { order, profile, program: words.next()?.into(), args: words.cloned().collect() })
     }
+}
+
+impl Order {
+    /// Reads the words behind a worker's own: an order and its end, nothing more.
+    pub(super) fn of_worker(words: &[OsString]) -> Option<Self> {
+        let mut words = words.iter();
+        let (order, profile) = head(&mut words)?;
+        (profile.0.is_empty() && !order.report && words.next().is_none()).then_some(order)
+    }
+}
+
+/// All up to the two dashes.
+fn head<'a>(words: &mut impl Iterator<Item = &'a OsString>) -> Option<(Order, Profile)> {
+    let required = match words.next()?.to_str()? {
+        "require" => true,
+        "prefer" => false,
+        _ => return None,
+    };
+    let (mut report, mut memory, mut cpu, mut user, mut allowed) = (false, None, None, None, Vec::new());
+    loop {
+        match words.next()?.to_str()? {
+            "--" => break,
+            "report" => report = true,
+            "memory" => memory = Some(number(words.next()?)?),
+            "cpu" => cpu = Some(number(words.next()?)?),
+            "user" => user = Some(User { uid: number(words.next()?)?, gid: number(words.next()?)? }),
+            word => allowed.push(allow_of(word, words)?),
+        }
+    }
+    Some((Order { required, report, limits: Limits { memory: memory?, cpu: cpu? }, user }, Profile(allowed)))
 }
 
 fn number<T: std::str::FromStr>(word: &OsStr) -> Option<T> {
@@ -203,12 +220,30 @@ mod tests {
             words.push(call.program.clone().into());
             words.extend(call.args.iter().cloned());
             prop_assert_eq!(Call::read(&words), Some(call));
+            // Who gets a whole call as a worker's order works for nobody.
+            prop_assert_eq!(Order::of_worker(&words), None);
         }
 
         #[test]
         fn other_words_are_no_order(words in prop::collection::vec("[a-z-]{0,8}", 0..8)) {
             let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
             prop_assert_eq!(Call::read(&words), None);
+            prop_assert_eq!(Order::of_worker(&words), None);
+        }
+
+        #[test]
+        fn the_order_of_a_worker_reads_back(
+            required: bool,
+            (memory, cpu) in any::<(u64, u64)>(),
+            user in any::<Option<(u32, u32)>>(),
+        ) {
+            let user = user.map(|(uid, gid)| User { uid, gid });
+            let order = Order { required, report: false, limits: Limits { memory, cpu }, user };
+            let mut words = Vec::new();
+            order.write(&mut words);
+            prop_assert_eq!(Order::of_worker(&words), None);
+            words.push("--".into());
+            prop_assert_eq!(Order::of_worker(&words), Some(order));
         }
     }
 }

@@ -13,15 +13,15 @@ use std::process::{Command, Stdio};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use pullgate::sandbox::{Limits, Mode, Settings};
+use pullgate::sandbox::{Limits, Mode, Pool, Settings};
 
-use crate::support::{cells, me, mode, profile};
+use crate::support::{cells, ended, job, me, mode, profile};
 
 /// How the child is told where things are.
 const PLACE: &str = "CELL_TEST_PLACE";
 const PORT: &str = "CELL_TEST_PORT";
-/// A descriptor that whoever starts the gateway left open.
-const STRAY: i32 = 77;
+/// A descriptor that whoever starts the gateway left open, or one of the gateway's own that it does not close.
+const STRAY: &str = "CELL_TEST_STRAY";
 
 /// A process of the same user outside of the cell.
 const VICTIM: &str = "CELL_TEST_VICTIM";
@@ -96,7 +96,9 @@ const FORBIDDEN: &[Act] = &[
     ("take a gigabyte of memory", |_| {
         Vec::<u8>::new().try_reserve_exact(1 << 30).map_err(|_| std::io::ErrorKind::OutOfMemory.into())
     }),
-    ("use a descriptor that was left open", |_| Ok(nix::unistd::close(STRAY)?)),
+    ("use a descriptor that was left open", |_| {
+        Ok(nix::unistd::close(std::env::var(STRAY).unwrap().parse::<i32>().unwrap())?)
+    }),
     // Last: after it no path means what it meant.
     ("change the root", |here| Ok(nix::unistd::chroot(here)?)),
 ];
@@ -114,8 +116,15 @@ fn the_child() {
     }
 }
 
+/// Who makes the cell.
+#[derive(Debug, Clone, Copy)]
+enum Maker {
+    Helper,
+    Worker,
+}
+
 /// What each act came to for a child with these settings.
-fn acts(settings: Settings) -> BTreeMap<String, String> {
+fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().canonicalize().unwrap();
     for folder in ["here", "foreign"] {
@@ -130,49 +139,67 @@ fn acts(settings: Settings) -> BTreeMap<String, String> {
     let _unix = UnixListener::bind(place.join("socket")).unwrap();
     let mut victim = Command::new("sleep").arg("60").spawn().unwrap();
     let args = ["--exact", "acts::the_child", "--ignored", "--nocapture", "--test-threads=1"];
-    let launch = cells(settings).launch(&profile(), &me(), &args);
-    // A shell opens the stray descriptor and becomes what is launched.
-    let output = Command::new("/bin/bash")
-        .args(["-c", &format!("exec {STRAY}</dev/null; exec \"$@\""), "bash"])
-        .arg(launch.program)
-        .args(launch.args)
-        .current_dir(&here)
-        .env(PLACE, &place)
-        .env(VICTIM, victim.id().to_string())
-        .env(PORT, tcp.local_addr().unwrap().port().to_string())
-        .process_group(0)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
+    let mut environment = vec![
+        (PLACE, place.display().to_string()),
+        (VICTIM, victim.id().to_string()),
+        (PORT, tcp.local_addr().unwrap().port().to_string()),
+    ];
+    let text = match maker {
+        Maker::Helper => {
+            let launch = cells(settings).launch(&profile(), &me(), &args);
+            environment.push((STRAY, "77".to_owned()));
+            // A shell opens the stray descriptor and becomes what is launched.
+            let output = Command::new("/bin/bash")
+                .args(["-c", "exec 77</dev/null; exec \"$@\"", "bash"])
+                .arg(launch.program)
+                .args(launch.args)
+                .current_dir(&here)
+                .envs(environment)
+                .process_group(0)
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            String::from_utf8_lossy(&output.stdout).into_owned()
+        }
+        Maker::Worker => {
+            let null = fs::File::open("/dev/null").unwrap();
+            let stray = rustix::io::fcntl_dupfd_cloexec(&null, 77).unwrap();
+            rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).unwrap();
+            environment.push((STRAY, std::os::fd::AsRawFd::as_raw_fd(&stray).to_string()));
+            ended(&Pool::new(cells(settings)), &job(&args, &here, &environment)).out
+        }
+    };
     victim.kill().unwrap();
     victim.wait().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let found: BTreeMap<_, _> = text
         .lines()
         .filter_map(|line| line.split_once("act|")?.1.split_once('|'))
         .map(|(name, result)| (name.to_owned(), result.to_owned()))
         .collect();
     let wanted = ALLOWED.len() + FORBIDDEN.len();
-    assert_eq!(found.len(), wanted, "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(found.len(), wanted, "{text}");
     found
 }
 
 #[test]
 fn every_forbidden_act_is_denied_in_a_cell() {
     let limits = Limits { memory: 512 << 20, cpu: 60 };
-    let free = acts(mode(Mode::Off));
-    let confined = acts(Settings { limits, ..mode(Mode::Require) });
-    eprintln!("\nas user {}\n{:46} {:44} in a cell", nix::unistd::geteuid(), "act", "without");
-    for (name, _) in ALLOWED.iter().chain(FORBIDDEN) {
-        eprintln!("{name:46} {:44} {}", free[*name], confined[*name]);
+    let settings = Settings { limits, ..mode(Mode::Require) };
+    for maker in [Maker::Helper, Maker::Worker] {
+        let free = acts(mode(Mode::Off), maker);
+        let confined = acts(settings, maker);
+        eprintln!("\nas user {}, by a {maker:?}\n{:46} {:44} in a cell", nix::unistd::geteuid(), "act", "without");
+        for (name, _) in ALLOWED.iter().chain(FORBIDDEN) {
+            eprintln!("{name:46} {:44} {}", free[*name], confined[*name]);
+        }
+        for (name, _) in ALLOWED {
+            assert_eq!(confined[*name], "done", "{name}");
+        }
+        let escaped: Vec<_> =
+            FORBIDDEN.iter().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
+        assert!(escaped.is_empty(), "{escaped:?}");
+        // The acts are real ones: most of them succeed without a cell, as whatever user.
+        let real = FORBIDDEN.iter().filter(|(name, _)| free[*name] == "done").count();
+        assert!(real >= 27, "only {real} of {} can be done without a cell", FORBIDDEN.len());
     }
-    for (name, _) in ALLOWED {
-        assert_eq!(confined[*name], "done", "{name}");
-    }
-    let escaped: Vec<_> =
-        FORBIDDEN.iter().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
-    assert!(escaped.is_empty(), "{escaped:?}");
-    // The acts are real ones: most of them succeed without a cell, as whatever user.
-    let real = FORBIDDEN.iter().filter(|(name, _)| free[*name] == "done").count();
-    assert!(real >= 27, "only {real} of {} can be done without a cell", FORBIDDEN.len());
 }

@@ -1,12 +1,13 @@
 //! Kernels that cannot confine, played by a filter that answers as they do.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use pullgate::sandbox::{CellError, Mode};
+use pullgate::sandbox::{CellError, Mode, Pool};
 use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
 
-use crate::support::{cells, me, mode, profile, program};
+use crate::support::{cells, ended, job, me, mode, profile, program};
 
 /// Runs something in a thread, and so in children of it, for which the kernel lacks some system calls.
 fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
@@ -37,6 +38,16 @@ fn a_kernel_without_landlock_is_refused_or_told() {
     assert_eq!(trial(Mode::Off).unwrap(), None);
     // Here, nothing is missing.
     assert!(cells(mode(Mode::Require)).trial(&profile(), &me(), &["--help"], &[]).unwrap().unwrap().whole());
+}
+
+#[test]
+fn a_worker_confines_as_far_as_it_must() {
+    let run =
+        |which| without(LANDLOCK, || ended(&Pool::new(cells(mode(which))), &job(&["--help"], Path::new("/"), &[])));
+    let required = run(Mode::Require);
+    assert!(required.code == Some(125) && required.err.contains("Landlock"), "{required:?}");
+    let preferred = run(Mode::Prefer);
+    assert!(preferred.code == Some(0) && preferred.out.contains("Usage"), "{preferred:?}");
 }
 
 #[test]

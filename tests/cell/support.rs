@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use pullgate::sandbox::{Allow, Cells, Mode, Profile, Settings};
+use pullgate::sandbox::{Allow, Cells, Job, Mode, Pool, Profile, Settings};
+use tokio::io::AsyncReadExt as _;
 
 pub(crate) fn program() -> PathBuf {
     // A copy in a place where another user may execute it: `just cell-test`.
@@ -19,6 +20,50 @@ pub(crate) fn cells(settings: Settings) -> Cells {
 
 pub(crate) fn mode(mode: Mode) -> Settings {
     Settings { mode, ..Settings::default() }
+}
+
+/// This program as a child, in a folder, with what it needs to know.
+pub(crate) fn job(args: &[&str], folder: &Path, environment: &[(&str, String)]) -> Job {
+    Job {
+        profile: profile(),
+        program: me(),
+        args: args.iter().map(Into::into).collect(),
+        environment: environment.iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        directory: std::fs::File::open(folder).unwrap().into(),
+    }
+}
+
+/// A test of this program, as the child that it is.
+pub(crate) fn child(test: &str) -> Job {
+    job(&["--exact", test, "--ignored", "--nocapture", "--test-threads=1"], Path::new("/"), &[])
+}
+
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// What came of a child.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+/// Runs a child to its end, with nothing on its input.
+pub(crate) fn ended(pool: &Pool, job: &Job) -> Ended {
+    runtime().block_on(ended_in(pool, job))
+}
+
+pub(crate) async fn ended_in(pool: &Pool, job: &Job) -> Ended {
+    let mut running = pool.start(job).unwrap();
+    drop(running.stdin.take());
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let read = tokio::join!(running.stdout.read_to_end(&mut out), running.stderr.read_to_end(&mut err));
+    read.0.unwrap();
+    read.1.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    Ended { code: running.wait().await.unwrap(), out: text(out), err: text(err) }
 }
 
 /// As git's profile is made: itself, the loader, the libraries, the working directory and the null device.

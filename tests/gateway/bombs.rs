@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::harness::{Gateway, plain_git, run};
+use crate::tree::gits;
 
 /// What one object unpacks to, in bytes; it weighs a thousandth of that.
 const HUGE: usize = 128 << 20;
@@ -77,15 +78,6 @@ fn status(pid: u32, field: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')?.split_whitespace().next()?.parse().ok())
 }
 
-/// The git that the daemon has started.
-fn git_of(daemon: u32) -> Option<u32> {
-    std::fs::read_dir("/proc").unwrap().find_map(|entry| {
-        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        (text.starts_with("Name:\tgit\n") && text.contains(&format!("\nPPid:\t{daemon}\n"))).then_some(pid)
-    })
-}
-
 /// What came of a listing of many refs.
 struct Listing {
     bytes: u64,
@@ -117,7 +109,7 @@ fn list(gateway: &Gateway, key: &std::path::Path, version: &str) -> Listing {
     });
     let (mut git, mut daemon) = (0, 0);
     while ssh.try_wait().unwrap().is_none() {
-        git = git.max(git_of(gateway.pid()).and_then(|pid| status(pid, "RssAnon")).unwrap_or(0));
+        git = git.max(gits(gateway).pop().and_then(|pid| status(pid, "RssAnon")).unwrap_or(0));
         daemon = daemon.max(status(gateway.pid(), "VmRSS").unwrap());
         std::thread::sleep(Duration::from_millis(20));
         assert!(start.elapsed() < Duration::from_secs(500), "it does not end");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Gateway, run, wait_until};
+use crate::tree::gits;
 
 /// Whoever only looks has no git of its own, unless nothing is kept.
 fn always_git(config: String) -> String {
@@ -31,19 +32,15 @@ impl Waiting {
             &format!("git-upload-pack '{repo}'"),
         ]);
         let client = ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let parent = format!("PPid:\t{}\n", gateway.pid());
         let mut found = None;
         wait_until("git waits for its client", || {
-            found = std::fs::read_dir("/proc").unwrap().find_map(|entry| {
-                let path = entry.unwrap().path();
-                let status = std::fs::read_to_string(path.join("status")).ok()?;
-                // It is git already, and no more the helper that makes the cell.
-                let is_git = status.starts_with("Name:\tgit\n") || status.starts_with("Name:\tgit-upload-pack\n");
-                (is_git && status.contains(&parent)).then_some(path)
-            });
+            found = gits(gateway).pop();
             found.is_some()
         });
-        Self { client, git: found.unwrap() }
+        let git = PathBuf::from(format!("/proc/{}", found.unwrap()));
+        // The git that was found, and not the worker's thread that starts it, nor one that the harness runs.
+        assert_eq!(std::fs::read_link(git.join("exe")).unwrap().file_name(), Some("git".as_ref()));
+        Self { client, git }
     }
 
     /// The lines of its status, by their names.

@@ -121,6 +121,30 @@ fn an_object_by_its_name_is_served_to_every_protocol() {
     }
 }
 
+/// Objects that no ref leads to any more: old protocols give what protocol 2 gives by git's design, and neither gives more
+/// than the one repository.
+#[test]
+fn a_name_opens_as_much_in_every_protocol_and_nothing_of_another_repository() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let other = gateway.repo("acme/other");
+    gateway.commit(&other, "alone", "only there\n");
+    let key = gateway.key("ci", &["acme/app"]);
+    let name = |bare: &std::path::Path| run(plain_git(bare).args(["rev-parse", "main"])).ok().trim().to_owned();
+    gateway.commit(&bare, "gone", "no ref leads here\n");
+    let (gone, foreign) = (name(&bare), name(&other));
+    run(plain_git(&bare).args(["update-ref", "refs/heads/main", "main~1"])).ok();
+    for version in ["0", "1", "2"] {
+        let dir = format!("named{version}");
+        run(plain_git(&gateway.path("")).args(["init", "-q", &dir])).ok();
+        let (config, url) = (format!("protocol.version={version}"), gateway.url("acme/app"));
+        let fetch = |object: &str| gateway.git(&key, &["-C", &dir, "-c", &config, "fetch", "-q", &url, object]);
+        fetch(&gone).ok();
+        let said = fetch(&foreign).failed();
+        assert!(said.contains("not our ref"), "version {version}: {said}");
+    }
+}
+
 #[test]
 fn what_libgit2_cannot_read_is_served_all_the_same() {
     let gateway = Gateway::start();

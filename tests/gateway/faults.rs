@@ -10,8 +10,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::disk::Disk;
 use crate::harness::{Gateway, plain_git, run, wait_until};
-use crate::leaks::{children, descriptors, memory};
+use crate::leaks::{descriptors, memory};
 use crate::scene::same_id_in_the_audit;
+use crate::tree::gits;
 
 /// Clients at a time.
 const CLIENTS: usize = 4;
@@ -117,23 +118,8 @@ impl<'a> Clones<'a> {
     }
 }
 
-/// The gits below the daemon, whatever their depth.
-fn gits(gateway: &Gateway) -> Vec<i32> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let all: Vec<(i32, i32)> = processes
-        .filter_map(|process| {
-            let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
-            let (pid, rest) = (stat.split(' ').next()?.parse().ok()?, stat.rsplit_once(") ")?.1);
-            Some((pid, rest.split(' ').nth(1)?.parse().ok()?))
-        })
-        .collect();
-    let mut found = vec![i32::try_from(gateway.pid()).unwrap()];
-    let mut at = 0;
-    while at < found.len() {
-        found.extend(all.iter().filter(|(_, parent)| *parent == found[at]).map(|(pid, _)| *pid).collect::<Vec<_>>());
-        at += 1;
-    }
-    found.split_off(1)
+fn pid_of(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap()).unwrap()
 }
 
 fn forget(gateway: &Gateway) {
@@ -148,7 +134,7 @@ fn whatever_happens_to_what_is_kept() {
     let clones = |name: &str, n: usize| Clones::start(&gateway, &key, &format!("{name}{n}"), kinds[n % 2]);
     // What is taken once and kept: threads, their stacks, the first answers.
     clones("warm", 0).end(&tip, &mut Seen::default());
-    wait_until("no git runs", || children(&gateway) == 0);
+    wait_until("no git runs", || gits(&gateway).is_empty());
     let (files, kib) = (descriptors(&gateway), memory(&gateway));
 
     let (mut killed, mut kills) = (Seen::default(), 0);
@@ -158,7 +144,7 @@ fn whatever_happens_to_what_is_kept() {
         wait_until("a git runs", || !gits(&gateway).is_empty());
         some_time(300);
         for pid in gits(&gateway) {
-            kills += usize::from(kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).is_ok());
+            kills += usize::from(kill_process(pid_of(pid), Signal::KILL).is_ok());
         }
         clones.end(&tip, &mut killed);
     }
@@ -201,8 +187,9 @@ fn whatever_happens_to_what_is_kept() {
     assert_eq!((removed.told, removed.left), (0, 0), "without its folder it only does not keep");
 
     forget(&gateway);
-    wait_until("no process is left", || children(&gateway) == 0);
-    wait_until("no file is left open", || descriptors(&gateway) <= files);
+    wait_until("no git is left", || gits(&gateway).is_empty());
+    // A worker that is kept has its socket.
+    wait_until("no file is left open", || descriptors(&gateway) <= files + 8);
     let grown = memory(&gateway).saturating_sub(kib);
     let full = full_disk();
     eprintln!("{:28} {:>6} {:>22} {:>5}", "trouble", "whole", "told [repository]", "left");
@@ -219,7 +206,7 @@ fn whatever_happens_to_what_is_kept() {
             None => eprintln!("{name:28} not tried"),
         }
     }
-    eprintln!("left: {} files of {files}, 0 processes, {grown} KiB on {kib}", descriptors(&gateway));
+    eprintln!("left: {} files of {files}, 0 gits, {grown} KiB on {kib}", descriptors(&gateway));
     assert!(grown < 48 * 1024, "{grown} KiB more");
     assert!(
         !gateway.path("state/cache").exists() || std::fs::read_dir(gateway.path("state/cache")).unwrap().count() == 0
@@ -251,7 +238,7 @@ fn full_disk() -> Option<Seen> {
     }
     assert_eq!((seen.told, seen.left), (0, 0), "without room it only does not keep");
     assert_eq!(gateway.audit().matches(r#""cache":"hit""#).count(), 0, "it was kept where there is no room");
-    wait_until("no process is left", || children(&gateway) == 0);
+    wait_until("no git is left", || gits(&gateway).is_empty());
     drop(gateway);
     Some(seen)
 }

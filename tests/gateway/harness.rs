@@ -126,8 +126,13 @@ impl Gateway {
 
     /// Starts the daemon again after [`Gateway::kill`] or [`Gateway::stop`].
     pub(crate) fn resume(&mut self) {
+        self.resume_as(Command::new(program()));
+    }
+
+    /// The same by another command, which runs the program with the arguments that it is given.
+    pub(crate) fn resume_as(&mut self, mut command: Command) {
         assert!(self.daemon.is_none());
-        let mut daemon = Command::new(program())
+        let mut daemon = command
             .args(["serve", "--config"])
             .arg(self.config())
             // What the daemon's own environment holds must not matter to its children.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::harness::{Gateway, plain_git, run, wait_until};
+use crate::tree::{gits, workers};
 
 /// Requests of the short form.
 const REQUESTS: usize = 120;
@@ -19,16 +20,6 @@ pub(crate) fn memory(gateway: &Gateway) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Processes that the daemon started and that are there.
-pub(crate) fn children(gateway: &Gateway) -> usize {
-    let parent = gateway.pid().to_string();
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok())
-        .filter(|stat| stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)) == Some(parent.as_str()))
-        .count()
 }
 
 /// Polls, clones, fetches of old and new protocols, and clients that leave in the middle.
@@ -73,7 +64,7 @@ fn nothing_is_left_of_many_requests() {
     std::thread::sleep(Duration::from_millis(60));
     // What is taken once and kept: threads, their stacks, the answers.
     requests(&gateway, &key, 60);
-    wait_until("the first clients are gone", || children(&gateway) == 0);
+    wait_until("the first clients are gone", || gits(&gateway).is_empty());
     std::thread::sleep(Duration::from_secs(1));
     let (files, kib) = (descriptors(&gateway), memory(&gateway));
     let mut left = number;
@@ -85,7 +76,9 @@ fn nothing_is_left_of_many_requests() {
         let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
         run(plain_git(&bare).args(["update-ref", &format!("refs/heads/b{left}"), tip.trim()])).ok();
     }
-    wait_until("no process is left", || children(&gateway) == 0);
+    wait_until("no process is left", || gits(&gateway).is_empty());
+    // Workers are kept, and few.
+    assert!(workers(&gateway) <= 8);
     // The few answers that are kept for the new state are files too.
     wait_until("no file is left open", || descriptors(&gateway) <= files + 8);
     let grown = memory(&gateway).saturating_sub(kib);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::harness::{Gateway, can_init, plain_git, run, wait_until};
+use crate::tree::faults_of_gits;
 
 /// Refs that were written a moment ago may be trusted from then on.
 fn settle() {
@@ -278,12 +279,6 @@ fn session_ids_are_never_said_again() {
     }
 }
 
-/// Minor page faults of all children that ended, which no process can do without.
-fn children(gateway: &Gateway) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", gateway.pid())).unwrap();
-    stat.rsplit_once(") ").unwrap().1.split(' ').nth(8).unwrap().parse().unwrap()
-}
-
 #[test]
 fn a_poll_that_is_kept_starts_nothing() {
     let gateway = Gateway::start();
@@ -297,15 +292,15 @@ fn a_poll_that_is_kept_starts_nothing() {
         poll(version);
     }
     let expected = gateway.refs(&bare);
-    let before = children(&gateway);
+    let before = faults_of_gits(&gateway);
     assert!(before > 0);
     for version in ["0", "2", "0", "2"] {
         assert_eq!(poll(version), expected);
     }
-    assert_eq!(children(&gateway), before, "a process was started for a poll");
+    assert_eq!(faults_of_gits(&gateway), before, "a process was started for a poll");
     gateway.commit(&bare, "new", "x\n");
     assert_eq!(poll("2"), gateway.refs(&bare));
-    assert!(children(&gateway) > before);
+    assert!(faults_of_gits(&gateway) > before);
 }
 
 /// Fetches of old protocols go to git, whatever it was told in whose name.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::harness::{Gateway, can_init, plain_git, run, wait_until};
+use crate::tree::gits;
 
 /// How many fetches had their pack from there, by the audit.
 fn sources(gateway: &Gateway) -> [usize; 4] {
@@ -296,15 +297,6 @@ fn holds_a_slot(gateway: &Gateway, key: &Path, want: &str) -> std::process::Chil
     ssh
 }
 
-fn has_children(gateway: &Gateway) -> bool {
-    let parent = format!(" {} ", gateway.pid());
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|process| std::fs::read_to_string(process.path().join("stat")).ok())
-        .filter_map(|stat| stat.rsplit_once(") ").map(|(_, rest)| rest.get(1..).unwrap_or_default().to_owned()))
-        .any(|rest| rest.starts_with(&parent))
-}
-
 #[test]
 fn fetches_wait_for_their_turn_and_what_is_kept_does_not() {
     let gateway = Gateway::start_with(|config| {
@@ -316,9 +308,9 @@ fn fetches_wait_for_their_turn_and_what_is_kept_does_not() {
     let url = gateway.url("acme/app");
     gateway.git(&key, &["clone", "-q", &url, "kept"]).ok();
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
-    wait_until("no git runs", || !has_children(&gateway));
+    wait_until("no git runs", || gits(&gateway).is_empty());
     let mut holder = holds_a_slot(&gateway, &key, tip.trim());
-    wait_until("its git runs", || has_children(&gateway));
+    wait_until("its git runs", || !gits(&gateway).is_empty());
     // What is kept takes no slot, and polls do not.
     gateway.git(&key, &["clone", "-q", &url, "kept2"]).ok();
     assert_eq!(gateway.git(&key, &["ls-remote", &url]).ok(), gateway.refs(&bare));

@@ -12,9 +12,10 @@ use crate::audit::Ended;
 use crate::cache::Why;
 use crate::gate::Fetch;
 use crate::git::Git;
-use crate::git::child::{Child, Ready};
+use crate::git::child::{self, Ready};
 use crate::git::pkt_line::{self, Line};
 use crate::git::pump::{Complaint, exit_of};
+use crate::sandbox::Running;
 
 /// The longest list of refs that is kept, in bytes: some 800,000 refs.
 const LONGEST: usize = 64 << 20;
@@ -47,8 +48,8 @@ pub(super) async fn produce(
     known: Option<&Capabilities>,
 ) -> Result<(Said, u64), Why> {
     let started = match kind {
-        Kind::Capabilities | Kind::Advertisement => Child::start(git, fetch),
-        Kind::Refs => Child::ready_for_request(git, fetch).and_then(Ready::start),
+        Kind::Capabilities | Kind::Advertisement => child::start(git, fetch),
+        Kind::Refs => Ready::for_request(git, fetch).and_then(Ready::start),
     };
     let child = started.map_err(|error| {
         tracing::error!(%error, "git cannot be started");
@@ -76,7 +77,7 @@ pub(super) async fn produce(
 }
 
 /// All that git says, if it ends well.
-async fn said(mut child: Child, question: Bytes) -> Result<Bytes, Why> {
+async fn said(mut child: Running, question: Bytes) -> Result<Bytes, Why> {
     let mut stdin = child.stdin.take().ok_or("no-git")?;
     stdin.write_all(&question).await.map_err(|_| "failed-git")?;
     drop(stdin);

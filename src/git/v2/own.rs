@@ -7,13 +7,14 @@ use super::frames::Answers;
 use crate::audit::Ended;
 use crate::gate::Fetch;
 use crate::git::Git;
-use crate::git::child::Child;
+use crate::git::child;
 use crate::git::pump::{Complaint, PIECE, exit_of, write_some};
+use crate::sandbox::Running;
 
 /// A git that serves one connection.
 #[derive(Debug)]
 pub(super) struct Own {
-    child: Child,
+    child: Running,
     complaint: Complaint,
     buffer: BytesMut,
     answers: Answers,
@@ -43,7 +44,7 @@ pub(super) enum Moved {
 impl Own {
     /// Starts it. `told` is what the client knows of what it will say first.
     pub(super) fn start(git: &Git, fetch: &Fetch, told: Bytes) -> std::io::Result<Self> {
-        let child = Child::start(git, fetch)?;
+        let child = child::start(git, fetch)?;
         Ok(Self {
             child,
             complaint: Complaint::default(),

@@ -11,7 +11,7 @@ use super::request::Question;
 use crate::audit::{Ended, Source};
 use crate::cache::{Found, Key, Reader, Why};
 use crate::gate::Fetch;
-use crate::git::child::Child;
+use crate::git::child::Ready;
 use crate::git::clocks::Clocks;
 use crate::git::inbound::Watch;
 use crate::git::pkt_line;
@@ -64,7 +64,7 @@ pub(in crate::git) async fn answer(
                 let Ok(place) = git.slots.ask(turn::work_of(fetch), Some(label)) else {
                     return Relayed::Busy;
                 };
-                let ready = match Child::ready_for_request(git, fetch) {
+                let ready = match Ready::for_request(git, fetch) {
                     Ok(ready) => ready,
                     Err(error) => {
                         tracing::error!(%error, "git cannot be started");
