@@ -33,10 +33,6 @@ use pullgate::registry::change::Change;
 use pullgate::registry::record::Holder;
 use pullgate::registry::{self, Amend, Lookup};
 
-/// That of the program.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How many accounts the keys are spread over.
 const ACCOUNTS: u32 = 1000;
 /// How many keys one commit of the filling has.

@@ -5,11 +5,6 @@ use std::process::ExitCode;
 
 use pullgate::cli::{Io, run};
 
-/// The index allocates and frees a little piece for every row that it touches, from several threads: docs/benchmarks.md says
-/// what this one spares there.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
     let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());

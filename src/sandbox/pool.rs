@@ -144,8 +144,6 @@ impl Pool {
         command.args(words).current_dir("/").env_clear();
         // One thread at a time allocates there: a heap for each would be made and unmade with each child (mallopt(3)).
         command.env("MALLOC_ARENA_MAX", "1");
-        // mimalloc takes a gigabyte at first, which counts as memory of a worker whose limit is that of a child.
-        command.env("MIMALLOC_ARENA_EAGER_COMMIT", "0");
         command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
         Ok(Worker { _group: Group::start(&mut command)?, socket: UnixStream::from_std(ours.into())?, children: 0 })
     }

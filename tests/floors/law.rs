@@ -151,13 +151,6 @@ pub(crate) const CONFINED: &[Confined] = &[
         tests_may: false,
         remedy: "the library's errors are enums with kind, fact and hint (thiserror); anyhow is for the binary",
     },
-    Confined {
-        what: What::Word("mimalloc"),
-        may: &["src/main.rs"],
-        one_file: false,
-        tests_may: false,
-        remedy: "who allocates is the program's choice, not the library's",
-    },
     Confined { what: What::Path(&["std", "process", "Command"]), ..STARTS_A_PROCESS },
     Confined { what: What::Path(&["tokio", "process"]), ..STARTS_A_PROCESS },
     Confined { what: What::Path(&["std", "env", "var"]), ..READS_THE_ENVIRONMENT },

@@ -74,10 +74,26 @@ pub enum HostKeyError {
 /// # Errors
 /// [`HostKeyError`]
 pub fn load_or_make(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
+    let keys = made_and_loaded(folder, kinds);
+    wipe_stack();
+    keys
+}
+
+// A function of its own, so that all that it leaves lies where the next one is laid.
+#[inline(never)]
+fn made_and_loaded(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
     for (name, algorithm) in standard(kinds) {
         make_missing(&folder.join(name), &algorithm)?;
     }
     load(folder, kinds)
+}
+
+/// Overwrites what the functions before have left on the stack: each move of a key leaves the old place as it was, and whatever
+/// is laid there next and does not fill its room carries that on, for as long as it lives.
+#[inline(never)]
+fn wipe_stack() {
+    const DEEP: usize = 256 * 1024;
+    std::hint::black_box(&mut [0u8; DEEP]);
 }
 
 /// The public halves of the keys that are there and shown to clients; makes none.
