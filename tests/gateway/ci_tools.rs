@@ -231,6 +231,14 @@ fn jenkins_with_twelve_wrong_keys_first() {
         times.sort();
         times[1]
     };
+    // Each of them is really offered, and before the right one.
+    let chatty = jenkins_env(&site, "chatty", &format!("{manual} -v"), Some(&agent));
+    let said = Build::new(&site, "build-chatty", chatty).try_git(&["ls-remote", "-h", &site.url()]);
+    let before = said.err.split_once("Server accepts key").unwrap_or_else(|| panic!("{said:?}")).0;
+    let offered: Vec<_> = before.lines().filter(|line| line.contains("Offering public key")).collect();
+    assert_eq!(offered.len(), 13, "{offered:#?}");
+    assert!(offered[..12].iter().all(|line| line.contains(" agent")), "{offered:#?}");
+    assert!(!offered[12].contains(" agent"), "{offered:#?}");
     let (alone, behind) = (time("alone", None), time("behind", Some(&agent)));
     let line = format!("one poll: {alone:.0?} with the right key alone, {behind:.0?} behind twelve wrong ones\n");
     // Not by a macro, whose words a test that passes would keep to itself.
@@ -326,7 +334,8 @@ fn buildkite() {
     let site = Site::new();
     // It asks the host itself for its keys before the first checkout.
     let port = site.gateway.port().to_string();
-    let scanned = run(Command::new("ssh-keyscan").args(["-p", &port, "-t", "ed25519,ecdsa", "localhost"])).ok();
+    let scanned =
+        run(Command::new("ssh-keyscan").args(["-T", "20", "-p", &port, "-t", "ed25519,ecdsa", "localhost"])).ok();
     let sorted = |text: &str| -> Vec<String> {
         let mut lines: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
         lines.sort();

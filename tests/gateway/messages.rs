@@ -111,7 +111,7 @@ fn in_trouble(gateway: &Gateway, key: &Path, args: &[&str], trouble: Trouble) ->
     said
 }
 
-/// Control characters of every sort in a path, a command, a variable and a user name: none comes back.
+/// Control characters of every sort in a path and a command: none comes back.
 #[test]
 fn nothing_that_a_terminal_would_obey_comes_back() {
     let gateway = Gateway::start();

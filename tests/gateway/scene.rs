@@ -86,7 +86,6 @@ pub(crate) fn refusals(gateway: &Gateway, kind: &[&str]) -> Vec<Case> {
     let (lender, borrower) = ("repositories/acme/other.git", "repositories/acme/borrower.git");
     run(plain_git(&gateway.path("")).args(["clone", "-q", "--bare", "--shared", lender, borrower])).ok();
 
-    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(2);
     let add = |label: &str, more: &[&str]| {
         let key = gateway.keygen(label, kind);
         self::add(gateway, label, more);
@@ -94,14 +93,15 @@ pub(crate) fn refusals(gateway: &Gateway, kind: &[&str]) -> Vec<Case> {
     };
     let grants = ["--grant", "acme/broken", "--grant", "acme/borrower", "--grant", "acme/gone"];
     let ci = add("ci", &grants);
-    let old = add("old", &["--expires", &soon.to_string()]);
+    let old = add("old", &[]);
     let far = add("far", &["--from", "192.0.2.0/24"]);
     let (away, fired, turned) = (add("away", &[]), add("fired", &[]), add("turned", &[]));
     gateway.pullgate(["key", "suspend", "acme/away", "--reason", "none of a client's business"]).ok();
     let new = gateway.keygen("new", kind).with_extension("pub");
     gateway.pullgate(["key", "rotate", "acme/turned", "--key", new.to_str().unwrap(), "--overlap", "1s"]).ok();
+    gateway.pullgate(["key", "expire", "acme/old", "1s"]).ok();
     let over = jiff::Timestamp::now() + jiff::SignedDuration::from_millis(1100);
-    wait_until("the ends of both", || jiff::Timestamp::now() > soon.max(over));
+    wait_until("the ends of both", || jiff::Timestamp::now() > over);
 
     let case =
         |name, code, key: &PathBuf, repo| Case { name, code, key: key.clone(), repo, verb: Verb::Look, trouble: None };

@@ -21,7 +21,9 @@ impl Agent {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        wait_until("the agent", || socket.exists());
+        // A socket that is there is not yet one that somebody listens at; the status is 2 as long.
+        let listens = || run(Command::new("ssh-add").arg("-l").env("SSH_AUTH_SOCK", &socket)).code != Some(2);
+        wait_until("the agent", listens);
         Self { socket: socket.display().to_string(), process }
     }
 
@@ -32,7 +34,8 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        // During a panic a second one would end everything.
+        drop(self.process.kill());
+        drop(self.process.wait());
     }
 }

@@ -6,7 +6,7 @@ use crate::cli::io::{Json, Stop};
 use crate::cli::known_hosts::fault;
 use crate::front::ssh::host_keys::rotation;
 
-/// Use the next host keys from the daemon's next start on, and retire those in use
+/// Use the next host keys from the daemon's next start or SIGHUP on, and retire those in use
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     #[command(flatten)]
@@ -21,7 +21,7 @@ impl Args {
                 .hint("make them with `pullgate host-key next`, and give clients the lines of `pullgate known-hosts`")
                 .into()),
             count => {
-                let note = "start the daemon again; clients that know only the retired keys refuse it from then on";
+                let note = "start the daemon again, or send it SIGHUP; clients that know only the retired keys refuse it from then on";
                 context.io.did(format!("{count} host keys are replaced"), note, self.json)
             }
         }

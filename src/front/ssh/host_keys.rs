@@ -69,7 +69,8 @@ pub enum HostKeyError {
     None(PathBuf),
 }
 
-/// Reads every `ssh_host_*_key` in the folder that is of these kinds, after making the standard ones that are missing.
+/// Reads every `ssh_host_*_key` in the folder that is of these kinds, after making the standard ones that are missing and have
+/// no next one.
 ///
 /// # Errors
 /// [`HostKeyError`]
@@ -83,7 +84,10 @@ pub fn load_or_make(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, Host
 #[inline(never)]
 fn made_and_loaded(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
     for (name, algorithm) in standard(kinds) {
-        make_missing(&folder.join(name), &algorithm)?;
+        // One whose next key clients are just being told of comes when that takes its place: another would be new to them all.
+        if folder.join(format!("{name}{}", rotation::NEXT_END)).symlink_metadata().is_err() {
+            make_missing(&folder.join(name), &algorithm)?;
+        }
     }
     load(folder, kinds)
 }

@@ -133,11 +133,11 @@ fn repacked_and_pushed_to_during_clones() {
 }
 
 /// `sh slow-ssh COUNTER SSH…`: says to ssh what git says, but holds it up before the question for a pack: the first that git
-/// says in versions 0 and 1, what comes after the question for refs in version 2. Not for more than a minute.
+/// says in versions 0 and 1, what comes after the question for refs in version 2. Not for more than half a minute or so.
 const SLOW_SSH: &str = r#"
 counter=$1; shift
 hold() {
-    goal=$(($(cat "$counter") + 2)) patience=1200
+    goal=$(($(cat "$counter") + 2)) patience=700
     while [ "$(cat "$counter")" -lt $goal ] && [ $patience -gt 0 ]; do sleep 0.05; patience=$((patience - 1)); done
 }
 {

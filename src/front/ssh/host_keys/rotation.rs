@@ -13,6 +13,8 @@ use super::{HostKeyError, Kinds, make_missing, names, read, standard};
 
 /// What a successor's file ends with.
 const NEXT: &str = "_key.next";
+/// What a next key's file has behind the name that it will have.
+pub(super) const NEXT_END: &str = ".next";
 /// What a predecessor's file ends with.
 const RETIRED: &str = "_key.retired";
 
@@ -44,12 +46,12 @@ fn keys(folder: &Path, end: &str) -> Result<Vec<PublicKey>, HostKeyError> {
 /// [`HostKeyError`]
 pub fn make_next(folder: &Path, kinds: Kinds) -> Result<Vec<PublicKey>, HostKeyError> {
     for (name, algorithm) in standard(kinds) {
-        make_missing(&folder.join(format!("{name}.next")), &algorithm)?;
+        make_missing(&folder.join(format!("{name}{NEXT_END}")), &algorithm)?;
     }
     next_keys(folder, kinds)
 }
 
-/// Puts each next key into its place and keeps the one that was there as retired. In force when the daemon starts again.
+/// Puts each next key into its place and keeps the one that was there as retired. In force when the daemon starts again, or at SIGHUP.
 /// Returns how many changed.
 ///
 /// # Errors
@@ -112,6 +114,22 @@ mod tests {
         let mut wanted = first;
         wanted.sort();
         assert_eq!(retired, wanted);
+        // A kind that is new to clients is not made while they are told of its next key.
+        let all = Kinds { rsa: true, nist_curves: true };
+        let announced = make_next(folder, all).unwrap();
+        assert_eq!(announced.len(), 3);
+        let shown =
+            |keys: Vec<russh::keys::PrivateKey>| keys.iter().map(|key| key.public_key().clone()).collect::<Vec<_>>();
+        let mut shown_now = shown(load_or_make(folder, all).unwrap());
+        shown_now.sort();
+        assert_eq!(shown_now, now);
+        assert_eq!(promote(folder).unwrap(), 3);
+        let mut shown_now = shown(load_or_make(folder, all).unwrap());
+        shown_now.sort();
+        now = announced;
+        now.sort();
+        assert_eq!(shown_now, now);
+        now.retain(|key| !key.algorithm().is_rsa());
         // Again: the retired ones make room for those that retire now.
         make_next(folder, kinds).unwrap();
         assert_eq!(promote(folder).unwrap(), 2);
