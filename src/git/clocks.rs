@@ -30,6 +30,11 @@ impl Clocks {
         self.last_move = Instant::now();
     }
 
+    /// Whether no pack has begun.
+    pub(super) fn is_negotiating(&self) -> bool {
+        self.negotiating
+    }
+
     /// Bytes go to the client: looks for the pack, with which the client's part of the talk is over and its silence no
     /// longer a fault.
     pub(super) fn sending(&mut self, bytes: &[u8]) {

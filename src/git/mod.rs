@@ -174,7 +174,7 @@ impl Git {
                 pump::own(self, &fetch, Begun::default(), inbound, &mut outbound).await
             }
         };
-        let Served { status, ended, why, bytes_in, mut bytes_out, source, pack } = served;
+        let Served { status, ended, why, bytes_in, mut bytes_out, source, pack, error } = served;
         if let Some(source) = source {
             self.counts.add(&source, pack, bytes_out);
             fetch.note(source);
@@ -188,9 +188,11 @@ impl Git {
         };
         if let Some(words) = words {
             let words = words.to_string();
+            // What git refused with is the client's to know: it names an object that was asked for, and nothing of ours.
+            let words = error.as_ref().map_or_else(|| words.clone(), |error| format!("{error}: {words}"));
             // Before the first byte git reads an error line, and where it waits for an answer that has not begun, as it does
             // when there was no room for it; in the middle of something it would read it as data.
-            let told = if bytes_out == 0 || why == Unserved::Busy {
+            let told = if bytes_out == 0 || why == Unserved::Busy || error.is_some() {
                 let line = pkt_line::err(&words);
                 bytes_out += line.len() as u64;
                 tokio::time::timeout(LAST_WORDS, outbound.send(line)).await

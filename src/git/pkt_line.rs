@@ -53,6 +53,15 @@ pub fn err(text: &str) -> Bytes {
     Bytes::from(format!("{length:04x}ERR {text}\n"))
 }
 
+/// The text of an `ERR` line, if these bytes are one and nothing else.
+#[must_use]
+pub fn error_of(bytes: &[u8]) -> Option<&[u8]> {
+    match split(bytes)? {
+        (Line::Text(text), []) => Some(text.strip_prefix(b"ERR ")?.trim_ascii_end()),
+        (Line::Text(_) | Line::Flush | Line::Delimiter, _) => None,
+    }
+}
+
 /// The end of a pack that cannot be completed: a line of side band 3, which git prints as `fatal: remote error: <text>` and
 /// nothing else. A longer text is cut.
 #[must_use]
@@ -69,6 +78,14 @@ mod tests {
     #[test]
     fn the_length_counts_itself() {
         assert_eq!(err("no").as_ref(), b"000bERR no\n");
+    }
+
+    #[test]
+    fn an_error_is_one_line_alone() {
+        assert_eq!(error_of(&err("no such thing")), Some(&b"no such thing"[..]));
+        for none in [&b"0000"[..], b"0008NAK\n", b"000bERR no\n0000", b"000bERR no", b"", b"0007ERR"] {
+            assert_eq!(error_of(none), None, "{none:?}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use super::child;
 use super::clocks::Clocks;
 use super::inbound::Inbound;
+use super::pkt_line;
 use super::slots::Slot;
 use super::turn::{self, NoSlot};
 use super::v0::told::{Differs, Told};
@@ -33,6 +34,8 @@ pub(super) struct Served {
     pub(super) source: Option<Source>,
     /// Whether a pack was asked for, and not only the refs.
     pub(super) pack: bool,
+    /// What git said in an error line of its own, which the client has not seen: it would leave at it, before it heard more.
+    pub(super) error: Option<String>,
 }
 
 /// What went to and fro before git was started.
@@ -51,7 +54,7 @@ pub(super) struct Begun {
 impl Served {
     /// Something ended before git could serve it.
     pub(super) fn not(ended: Ended, why: Unserved, bytes_in: u64, bytes_out: u64) -> Self {
-        Self { status: 128, ended, why, bytes_in, bytes_out, source: None, pack: false }
+        Self { status: 128, ended, why, bytes_in, bytes_out, source: None, pack: false, error: None }
     }
 }
 
@@ -81,7 +84,7 @@ async fn serve(
     let mut clocks = Clocks::start(&git.settings);
     // `pending` is on its way to git and not yet in its pipe.
     let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot } = begun;
-    let mut why = Unserved::Repository;
+    let (mut why, mut error) = (Unserved::Repository, None);
     let mut stdin = child.stdin.take();
     let mut buffer = BytesMut::with_capacity(PIECE);
     let mut complaint = Complaint::default();
@@ -105,6 +108,10 @@ async fn serve(
                                 break Ended::Failed;
                             }
                         }
+                    }
+                    if let Some(text) = refusal_in(&piece, &clocks) {
+                        error = Some(text);
+                        break Ended::Failed;
                     }
                     match send(piece, &mut clocks, outbound).await {
                         Ok(length) => bytes_out += length,
@@ -161,7 +168,13 @@ async fn serve(
         Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
     };
     complaint.log();
-    Served { status, ended, why, bytes_in, bytes_out, source: None, pack: slot.is_some() }
+    Served { status, ended, why, bytes_in, bytes_out, source: None, pack: slot.is_some(), error }
+}
+
+/// What git refuses with, if it does: an error line, where nothing but an answer to the client's question can come.
+pub(super) fn refusal_in(piece: &[u8], clocks: &Clocks) -> Option<String> {
+    let text = pkt_line::error_of(piece).filter(|_| clocks.is_negotiating())?;
+    Some(printable_bytes(text, COMPLAINT))
 }
 
 /// Sends bytes to the client under the clocks.

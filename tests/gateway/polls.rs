@@ -254,9 +254,16 @@ fn odd_requests_are_gits_to_answer() {
     ] {
         same(&gateway, &key, "acme/app", &bare, 2, odd.as_bytes());
     }
-    for odd in ["zzzz", "0009done\n", "0032want 0123456789012345678901234567890123456789\n0000"] {
+    for odd in ["zzzz", "0009done\n"] {
         same(&gateway, &key, "acme/app", &bare, 0, odd.as_bytes());
     }
+    // A client leaves at git's error line, and would not hear what comes behind it: so ours is in the same line.
+    let nothing = "0032want 0123456789012345678901234567890123456789\n0000";
+    let said = from_gateway(&gateway, &key, "acme/app", 0, nothing.as_bytes());
+    let said = String::from_utf8_lossy(&said);
+    let line = said.rsplit_once("ERR ").unwrap().1;
+    let start = "upload-pack: not our ref 0123456789012345678901234567890123456789: acme/app: ";
+    assert!(line.starts_with(start) && line.contains("[repository] (id "), "{said}");
 }
 
 /// A name of one process is nobody else's.

@@ -159,7 +159,9 @@ fn a_client_that_leaves_takes_its_git_along() {
     // Who asks for nothing has no git.
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
     let want = format!("want {} side-band-64k\n", tip.trim());
-    let asked = format!("{:04x}{want}0000", want.len() + 4);
+    // It has something already: what only clones would be answered from what is kept for all.
+    let have = "0032have 0123456789012345678901234567890123456789\n";
+    let asked = format!("{:04x}{want}0000{have}", want.len() + 4);
     std::io::Write::write_all(ssh.stdin.as_mut().unwrap(), asked.as_bytes()).unwrap();
     wait_until("git serves", || served_children(&gateway) > 0);
     ssh.kill().unwrap();

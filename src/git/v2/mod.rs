@@ -18,7 +18,7 @@ use super::clocks::Clocks;
 use super::inbound::Inbound;
 use super::polls::ask::Ask;
 use super::polls::{self, Capabilities};
-use super::pump::{Served, send_all};
+use super::pump::{Served, refusal_in, send_all};
 use super::slots::Slot;
 use super::turn::{self, NoSlot};
 use super::{Git, Outbound, cannot_start};
@@ -67,6 +67,8 @@ struct Talk<'a, O> {
     bytes_out: u64,
     source: Option<Source>,
     why: Unserved,
+    /// What git said in an error line, which the client has not seen.
+    error: Option<String>,
     /// A pack was asked for, and not only the refs.
     pack: bool,
     client_ended: bool,
@@ -88,6 +90,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         bytes_out: 0,
         source: None,
         why: Unserved::Repository,
+        error: None,
         pack: false,
         client_ended: false,
     };
@@ -119,6 +122,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         bytes_out: talk.bytes_out,
         source: talk.source,
         pack: talk.pack,
+        error: talk.error,
     }
 }
 
@@ -234,6 +238,10 @@ impl<O: Outbound> Talk<'_, O> {
             moved = moved(&mut self.own) => match moved {
                 Ok(Moved::Over) => return Ok(true),
                 Ok(Moved::Says(bytes)) => {
+                    self.error = refusal_in(&bytes, &self.clocks);
+                    if self.error.is_some() {
+                        return Err(Ended::Failed);
+                    }
                     if !bytes.is_empty() {
                         self.say(bytes).await?;
                     }
