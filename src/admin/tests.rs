@@ -19,6 +19,7 @@ use crate::registry;
 use crate::registry::record::Holder;
 
 mod accounts;
+mod ends;
 
 struct House {
     dir: TempDir,
