@@ -1,6 +1,6 @@
 //! `apply`: many changes together, which the command made out of a file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ const TOLD: usize = 50;
 
 impl Admin {
     /// Commits changes together: all of them, or none. What single verbs check is checked here too: the policy about expiry,
-    /// and that grants reach into accounts and groups that are there.
+    /// and that grants reach into accounts and groups that are there and do not go with these very changes.
     ///
     /// # Errors
     /// Every fault that was found, or the rule that stands against a change, or the registry cannot write.
@@ -51,12 +51,16 @@ impl Admin {
         let now = Timestamp::now();
         let mut faults = Vec::new();
         let mut accounts: BTreeMap<&str, bool> = BTreeMap::new();
-        let mut groups: BTreeSet<(&AccountName, &GroupName)> = BTreeSet::new();
+        let mut groups: BTreeMap<(&AccountName, &GroupName), bool> = BTreeMap::new();
         for change in changes {
             if let Change::AccountAdd { account } = change {
                 accounts.insert(account.as_str(), true);
             } else if let Change::GroupAdd { account, group, .. } = change {
-                groups.insert((account, group));
+                groups.insert((account, group), true);
+            } else if let Change::AccountRemove { account } | Change::AccountClose { account } = change {
+                accounts.insert(account.as_str(), false);
+            } else if let Change::GroupRemove { account, group } = change {
+                groups.insert((account, group), false);
             }
         }
         for change in changes {
@@ -80,10 +84,13 @@ impl Admin {
                     let fact = format!("{grant}: there is no account {}", grant.account_str());
                     faults.push(Fault::new(Kind::NotFound, fact).field("grants"));
                 }
-                if let Grant::Group(account, group) = grant
-                    && !groups.contains(&(account, group))
-                    && self.lookup.group(account, group)?.is_none()
-                {
+                let Grant::Group(account, group) = grant else { continue };
+                let there = match (groups.get(&(account, group)), accounts.get(account.as_str())) {
+                    (Some(there), _) => *there,
+                    (None, Some(false)) => false,
+                    (None, Some(true) | None) => self.lookup.group(account, group)?.is_some(),
+                };
+                if !there {
                     faults.push(Fault::from(Conflict::NoGroup(account.clone(), group.clone())).field("grants"));
                 }
             }

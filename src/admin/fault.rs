@@ -94,7 +94,7 @@ impl From<Conflict> for Fault {
             ),
             Conflict::NotEmpty(account) => (
                 Kind::Conflict,
-                format!("they stop working at once when the account goes: pullgate account remove {account} --yes"),
+                format!("keys stop working at once when the account goes: pullgate account remove {account} --yes"),
             ),
             Conflict::NoKey(_) => (Kind::NotFound, "`pullgate key list` lists all keys".to_owned()),
             Conflict::NotADeployKey(_) => {

@@ -18,6 +18,9 @@ use crate::model::text::Note;
 use crate::registry;
 use crate::registry::record::Holder;
 
+mod accounts;
+mod ends;
+
 struct House {
     dir: TempDir,
     admin: Admin,
@@ -174,21 +177,6 @@ fn a_grant_that_still_covers_is_said_when_another_goes() {
     assert!(done.changed && done.warnings.is_empty(), "{done:?}");
     let done = house.admin.key_ungrant(&house.by, &key, &parsed(&["acme/a*"])).unwrap();
     assert!(!done.changed && done.message == "not granted to acme/ci: acme/a*", "{done:?}");
-}
-
-#[test]
-fn an_account_with_keys_goes_only_when_that_was_said() {
-    let house = House::new();
-    house.add("acme/ci", 1, &["acme/app"]).unwrap();
-    house.add("beta/ci", 2, &["acme/app", "beta/app"]).unwrap();
-    let (kind, fact, hint) = told(house.admin.account_remove(&house.by, &account("acme"), false));
-    assert_eq!((kind, fact.as_str()), (Kind::Conflict, "account acme holds 1 key: acme/ci"));
-    assert!(hint.contains("--yes"), "{hint}");
-    let done = house.admin.account_remove(&house.by, &account("acme"), true).unwrap();
-    assert_eq!(done.message, "removed account acme and its 1 key: acme/ci; took the grants into it from beta/ci");
-    let left = house.admin.key_show(&house.by, &KeyRef::parse("beta/ci").unwrap()).unwrap();
-    assert_eq!(left.grants, ["beta/app"]);
-    assert_eq!(told(house.admin.account_remove(&house.by, &account("acme"), true)).0, Kind::NotFound);
 }
 
 #[test]

@@ -60,6 +60,20 @@ pub(super) struct DeclaredKey {
     pub(super) note: Option<Note>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) suspended: Option<bool>,
+    /// What no file says: only of a key that is there, when another one took its place.
+    #[serde(skip)]
+    pub(super) replaced: Option<Replaced>,
+}
+
+/// Both ends of a key that was replaced; the sooner of them is when it expires.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Replaced {
+    /// The key that took its place.
+    pub(super) by: KeyName,
+    /// Its own expiry, as a file said it that was written before the rotation.
+    pub(super) own: Expiry,
+    /// The end of the overlap.
+    pub(super) until: Expiry,
 }
 
 impl Declared {
@@ -171,7 +185,10 @@ pub(super) fn current(session: &Session) -> Result<Declared, Stop> {
 }
 
 fn declared_key(key: KeyView) -> Result<DeclaredKey, Stop> {
-    let ends = key.expires.into_iter().chain(key.replaced_by.map(|rotation| rotation.until)).min();
+    let own = Expiry::from(key.expires);
+    let ends = key.expires.into_iter().chain(key.replaced_by.as_ref().map(|rotation| rotation.until)).min();
+    let replaced =
+        key.replaced_by.map(|rotation| Replaced { by: rotation.name, own, until: Expiry::At(rotation.until) });
     let grants = key.grants.iter().map(|grant| read(Grant::parse(grant)));
     let from = key.sources.iter().map(|network| read(network.parse::<IpNet>()));
     Ok(DeclaredKey {
@@ -183,6 +200,7 @@ fn declared_key(key: KeyView) -> Result<DeclaredKey, Stop> {
         expires: Some(Moment(Expiry::from(ends))),
         note: Some(read(Note::parse(&key.note))?),
         suspended: Some(key.suspended.is_some()),
+        replaced,
     })
 }
 

@@ -8,6 +8,7 @@ use super::declared::{Declared, DeclaredKey};
 use super::io::Stop;
 use crate::admin::Faults;
 use crate::admin::fault::{Fault, Kind};
+use crate::admin::key::endless;
 use crate::admin::policy::Policy;
 use crate::model::expiry::Expiry;
 use crate::model::fingerprint::Fingerprint;
@@ -217,10 +218,22 @@ impl Plan {
             details.push(format!("note: {note}"));
             changes.push(Change::KeyNote { key, note: note.clone() });
         }
-        if let Some(expires) = want.expires.filter(|expires| had.expires != Some(*expires)) {
+        if let Some(expiry) = want.expires.map(|moment| moment.0).filter(|expiry| !ends(had, *expiry)) {
             let from = had.expires.map_or(Expiry::Never, |moment| moment.0);
-            details.push(format!("expires: {from} -> {}", expires.0));
-            changes.push(Change::KeyExpire { key, expiry: expires.0 });
+            details.push(format!("expires: {from} -> {expiry}"));
+            changes.push(Change::KeyExpire { key, expiry });
+            match (&had.replaced, expiry) {
+                (None, _) => {}
+                (Some(_), Expiry::At(until)) => changes.push(Change::KeyOverlap { key, until }),
+                (Some(replaced), Expiry::Never) => {
+                    self.faults.push(
+                        Fault::new(Kind::Conflict, endless(&had.name, &replaced.by)).field("expires").hint(format!(
+                            "say when, or leave `expires` of {} out of the file: then it ends when it was to",
+                            had.name
+                        )),
+                    );
+                }
+            }
         }
         if had.from != want.from && (prune || !want.from.is_empty()) {
             details.push(format!("from: {}", want.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
@@ -252,6 +265,13 @@ impl Plan {
             self.put(Action::Change, "key", &want.name, details, changes);
         }
     }
+}
+
+/// Whether a key ends then already. Of one that was replaced, a file may say either end: it was written before the rotation
+/// or after it.
+fn ends(had: &DeclaredKey, expiry: Expiry) -> bool {
+    had.expires.is_some_and(|moment| moment.0 == expiry)
+        || had.replaced.as_ref().is_some_and(|replaced| replaced.own == expiry || replaced.until == expiry)
 }
 
 fn elsewhere(had: &KeyName, want: &KeyName) -> Fault {

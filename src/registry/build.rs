@@ -1,5 +1,8 @@
 //! Building the index from the replayed journal, beside the running registry.
 
+#[cfg(test)]
+pub(super) mod hold;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +22,9 @@ use crate::model::key_name::KeyName;
 
 /// How many keys are copied at a time; commits wait for the copying of one piece at most, a tenth of a second or so. What
 /// follows from keys goes into trees of another order: the larger a piece, the fewer times a page there is written.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = if cfg!(test) { 500 } else { 32 * 1024 };
+/// From how many grants on a piece is full, however few its keys: its size in memory follows from both.
+const GRANTS: usize = if cfg!(test) { 700 } else { 100_000 };
 /// How long the end of an unfinished build is waited for.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -82,9 +87,21 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
     copy_tombs(&index, state)?;
     // Each tree in the order of its own rows: a page is written once, and not for every key that comes by.
     let mut last: Option<Fingerprint> = None;
-    loop {
+    for pieces in 0_usize.. {
         going_on()?;
-        let piece: Vec<KeyRecord> = read().keys_after(last.as_ref()).take(PIECE).collect::<Result<_, _>>()?;
+        tracing::trace!(pieces, "keys are copied into the index, a piece at a time");
+        #[cfg(test)]
+        hold::here(dir, pieces, stop);
+        let mut grants: usize = 0;
+        let piece: Vec<KeyRecord> = read()
+            .keys_after(last.as_ref())
+            .take(PIECE)
+            .take_while(|next| {
+                let room = grants < GRANTS;
+                grants = grants.saturating_add(next.as_ref().map_or(0, |record| record.grants.len()));
+                room
+            })
+            .collect::<Result<_, _>>()?;
         let keys: BTreeMap<_, _> = piece.into_iter().map(|record| (record.fingerprint(), Some(record))).collect();
         let Some((end, _)) = keys.last_key_value() else { break };
         last = Some(*end);

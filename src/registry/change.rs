@@ -85,8 +85,8 @@ pub enum Change {
         /// The grants to take away, spelled as they were given.
         grants: Vec<Grant>,
     },
-    /// An account goes that holds no key, with what goes with [`Change::AccountRemove`]. Since version 2 of the journal, as
-    /// everything below.
+    /// An account goes that holds no key. It is committed only when nothing else goes with it either; in journals of before
+    /// that rule, what goes with [`Change::AccountRemove`] does. Since version 2 of the journal, as everything below.
     AccountClose {
         /// Its name.
         account: AccountName,
@@ -250,8 +250,8 @@ pub enum Conflict {
     /// No such account.
     #[error("there is no account {0}")]
     NoAccount(AccountName),
-    /// It holds keys, and was to go only without.
-    #[error("account {0} holds keys")]
+    /// Something goes with it, and it was to go only without.
+    #[error("keys, groups, public repositories or grants of others go with the account {0}")]
     NotEmpty(AccountName),
     /// No such key.
     #[error("there is no key {0}")]

@@ -46,7 +46,7 @@ pub use open::{OpenError, Settings, open, open_with};
 use reading::Reading;
 use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
-pub use verify::{Verified, archives, compare, verify};
+pub use verify::{Compared, Verified, archives, compare, verify};
 use writer::Request;
 pub use writer::json_length;
 

@@ -69,6 +69,22 @@ impl<'a> Draft<'a> {
         change.key().map_or(Ok(None), |key| self.view().key(key))
     }
 
+    /// The rules that came later than journals which break them: they hold for what is committed, and what was committed
+    /// is read without them.
+    pub(super) fn admit(&self, change: &Change) -> Result<(), CommitError> {
+        if let Change::AccountClose { account } = change {
+            let view = self.view();
+            let empty = view.held_by(account)?.is_empty()
+                && view.reaching(account)?.is_empty()
+                && view.groups(Some(account))?.is_empty()
+                && view.publics(Some(account))?.is_empty();
+            if !empty {
+                return Err(Conflict::NotEmpty(account.clone()).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Applies one change, or says which rule stands against it; after an error the draft is of no use any more.
     /// `Ok(false)`: it was so already.
     pub(super) fn apply(&mut self, change: &Change, by: &str, at: Timestamp) -> Result<bool, CommitError> {

@@ -85,13 +85,31 @@ pub(super) fn walk_live(path: &Path) -> Result<(File, End), Fault> {
     }
 }
 
-/// Opens the registry in `dir` and compares every record in its index with what the journal comes to. Every difference in
-/// words; none also when there is no index yet, since then the journal itself answers.
+/// What a comparison of the index with the journal found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Compared {
+    /// Whether the index answered from the beginning to the end. If not, the journal was compared with itself.
+    pub indexed: bool,
+    /// Every difference, in words.
+    pub wrong: Vec<String>,
+}
+
+impl Compared {
+    /// Whether the index answered, and nothing else than what the journal says.
+    #[must_use]
+    pub fn equal(&self) -> bool {
+        self.indexed && self.wrong.is_empty()
+    }
+}
+
+/// Opens the registry in `dir` and compares every record in its index with what the journal comes to. An index that is not
+/// there, or is not to be used, is not waited for.
 ///
 /// # Errors
 /// [`OpenError`]
-pub fn compare(dir: &Path) -> Result<Vec<String>, OpenError> {
+pub fn compare(dir: &Path) -> Result<Compared, OpenError> {
     let (lookup, amend) = open_with(dir, Settings::default())?;
+    let before = lookup.indexed();
     let (file, end) = walk_live(&dir.join(NAME))?;
     let (state, _) = replay(Bounded::new(file, end.offset))?;
     let mut wrong = Vec::new();
@@ -141,6 +159,7 @@ pub fn compare(dir: &Path) -> Result<Vec<String>, OpenError> {
     if let Err(error) = differ() {
         wrong.push(error.to_string());
     }
+    let indexed = before && lookup.indexed();
     drop(amend);
-    Ok(wrong)
+    Ok(Compared { indexed, wrong })
 }

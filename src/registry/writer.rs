@@ -354,6 +354,7 @@ impl Batch {
             _ => None,
         };
         for change in changes {
+            draft.admit(change)?;
             if draft.apply(change, by, time)? {
                 effective.push(change.clone());
             }

@@ -123,6 +123,56 @@ fn keys_swap_their_labels_in_one_file() {
     assert!(site.ok(&["whereis", "b.pub"]).out.contains("acme/b"));
 }
 
+/// A file says until when a key is good, and a rotation does not make it say anything else: neither the expiry that the key
+/// had before nor the end of its overlap is a difference, and any other time moves the end of the overlap.
+#[test]
+fn a_rotated_key_is_no_difference_and_another_end_of_it_is_one_once() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub", "--grant", "acme/app"]);
+    std::fs::write(site.path("registry.toml"), site.ok(&["export"]).out).unwrap();
+    site.ok(&["key", "rotate", "acme/ci", "--key", "b.pub"]);
+    std::fs::write(site.path("after.toml"), site.ok(&["export"]).out).unwrap();
+    for name in ["registry.toml", "after.toml"] {
+        let ran = site.ok(&["apply", name]);
+        assert!(ran.out.starts_with("No changes"), "{name}: {ran}");
+    }
+    // A limit of lifetimes does not stand against a file that changes nothing.
+    let config = std::fs::read_to_string(site.path("config.toml")).unwrap();
+    std::fs::write(site.path("config.toml"), limited(&config)).unwrap();
+    assert!(site.ok(&["apply", "registry.toml"]).out.starts_with("No changes"));
+    std::fs::write(site.path("config.toml"), config).unwrap();
+    let end = |text: &str| {
+        file(&site, &format!("[[key]]\nname = \"acme/ci\"\nkey = \"KEY_A\"\nexpires = \"{text}\""));
+        site.run(&["apply", "registry.toml"])
+    };
+    let ran = end("2098-05-06");
+    assert!(ran.code == 0 && ran.out.contains("-> 2098-05-07 00:00 UTC"), "{ran}");
+    let shown = site.ok(&["key", "show", "acme/ci", "--json"]).out;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(shown["replaced_by"]["until"], "2098-05-07T00:00:00Z");
+    assert_eq!(shown["expires"], "2098-05-07T00:00:00Z");
+    assert!(end("2098-05-06").out.starts_with("No changes"));
+    // As the verb says it.
+    let ran = end("never");
+    assert!(
+        ran.code != 0 && ran.err.contains("acme/ci was replaced by acme/ci-2, and a key that was replaced"),
+        "{ran}"
+    );
+}
+
+fn limited(config: &str) -> String {
+    let limited: String = config
+        .lines()
+        .filter(|line| !line.contains("max_expiry ="))
+        .flat_map(|line| [line, if line == "[keys]" { "max_expiry = \"90d\"" } else { "" }])
+        .map(|line| format!("{line}\n"))
+        .collect();
+    match limited.contains("max_expiry") {
+        true => limited,
+        false => format!("{limited}[keys]\nmax_expiry = \"90d\"\n"),
+    }
+}
+
 /// More than one frame of the control socket has: with a daemon and without one it is one transaction.
 #[test]
 fn a_large_file_is_one_transaction() {

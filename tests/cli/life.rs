@@ -101,18 +101,26 @@ fn a_person_has_an_account_key() {
 #[test]
 fn many_processes_register_one_key_and_one_of_them_holds_it() {
     const PROCESSES: usize = 16;
+    /// Neither yes nor no: try again.
+    const UNAVAILABLE: i32 = 6;
     let site = Site::with_acme();
     (0..PROCESSES).for_each(|n| drop(site.ok(&["account", "add", &format!("n{n}")])));
     for _ in 0..rounds() {
-        let children: Vec<_> = (0..PROCESSES)
-            .map(|n| {
-                let noun = if n % 2 == 0 { "key" } else { "account-key" };
-                let account = format!("n{n}");
-                let mut command: Command = site.command(&[noun, "add", &account, "x", "--key", "a.pub"]);
-                command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
-            })
-            .collect();
-        let codes: Vec<i32> = children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap()).collect();
+        let start = |n: usize| {
+            let noun = if n.is_multiple_of(2) { "key" } else { "account-key" };
+            let account = format!("n{n}");
+            let mut command: Command = site.command(&[noun, "add", &account, "x", "--key", "a.pub"]);
+            command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        };
+        let children: Vec<_> = (0..PROCESSES).map(start).collect();
+        let ended = |mut child: std::process::Child| child.wait().unwrap().code().unwrap();
+        let mut codes: Vec<i32> = children.into_iter().map(ended).collect();
+        // On a slow machine a process waits in vain for its turn, says so, and may be run again.
+        let begin = std::time::Instant::now();
+        while let Some(n) = codes.iter().position(|code| *code == UNAVAILABLE) {
+            assert!(begin.elapsed() < std::time::Duration::from_secs(60), "{codes:?}");
+            codes[n] = ended(start(n));
+        }
         assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
         assert_eq!(codes.iter().filter(|code| **code == 4).count(), PROCESSES - 1, "{codes:?}");
         let listed =

@@ -9,13 +9,11 @@ use std::time::{Duration, Instant};
 use pullgate::registry;
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::PATIENCE;
 use crate::book::Book;
 use crate::disk::{self, Disk};
 use crate::names::account;
 use crate::writers::SETTINGS;
-
-/// How long a child may take to acknowledge its first commit, and an index to be built.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Writers {
     child: Child,
@@ -78,14 +76,12 @@ fn check(dir: &Path, book: &mut Book, what: &str) -> usize {
     let (lookup, amend) = registry::open_with(dir, SETTINGS).unwrap_or_else(|error| panic!("{what}: {error}"));
     let rebuilt = usize::from(!lookup.indexed());
     let mut wrong = book.compare(&lookup);
-    let start = Instant::now();
-    while !lookup.indexed() {
-        assert!(start.elapsed() < PATIENCE, "{what}: the index is not built");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    crate::indexed(&lookup, what);
     wrong.extend(book.compare(&lookup));
     drop((lookup, amend));
-    wrong.extend(registry::compare(dir).unwrap_or_else(|error| panic!("{what}: {error}")));
+    let found = registry::compare(dir).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert!(found.indexed, "{what}: closed well, and yet the index does not answer");
+    wrong.extend(found.wrong);
     assert!(wrong.is_empty(), "{what}, after {} acknowledged commits:\n{}", book.acknowledged, wrong.join("\n"));
     rebuilt
 }

@@ -76,7 +76,10 @@ fn a_full_disk_refuses_loses_nothing_and_recovers() {
     }
     assert!(lookup.key(&key(count).fingerprint()).unwrap().is_some());
     drop((lookup, amend));
-    assert_eq!(registry::compare(&dir).unwrap(), Vec::<String>::new());
-    println!("{count} keys fitted; refused, served, and went on when there was room");
+    // Whether there is room for an index as well, and how soon it is tried again, is not promised; if it answers, it is right.
+    let found = registry::compare(&dir).unwrap();
+    assert_eq!(found.wrong, Vec::<String>::new());
+    let index = if found.indexed { "the index was compared" } else { "no index answered yet, and none was compared" };
+    println!("{count} keys fitted; refused, served, and went on when there was room; {index}");
     disk.unmount();
 }

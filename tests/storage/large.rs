@@ -79,11 +79,10 @@ fn check(dir: &Path, before: u32, acknowledged: u32, what: &str) -> u32 {
     assert_eq!(found % KEYS, 0, "{what}: a part of a commit is there");
     let commits = found / KEYS - before;
     assert!((acknowledged..=COMMITS).contains(&commits), "{what}: {commits} commits, {acknowledged} acknowledged");
-    while !lookup.indexed() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    crate::indexed(&lookup, what);
     drop((lookup, amend));
-    assert_eq!(registry::compare(dir).unwrap(), Vec::<String>::new(), "{what}");
+    let found = registry::compare(dir).unwrap();
+    assert!(found.equal(), "{what}: {found:?}");
     before + commits
 }
 

@@ -24,9 +24,24 @@ mod writers;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use pullgate::registry::Lookup;
 
 /// The variable that names a child's directory.
 const DIR: &str = "PULLGATE_TEST_DIR";
+
+/// How long a child may take to acknowledge its first commit, and an index to be built.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the index answers.
+fn indexed(lookup: &Lookup, what: &str) {
+    let start = Instant::now();
+    while !lookup.indexed() {
+        assert!(start.elapsed() < PATIENCE, "{what}: the index is not built");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
 
 /// A count that a recipe may set.
 fn count(variable: &str, otherwise: usize) -> usize {

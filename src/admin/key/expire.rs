@@ -7,7 +7,7 @@ use crate::admin::operator::Operator;
 use crate::admin::{Admin, Done, Faults};
 use crate::audit::Event;
 use crate::model::expiry::Expiry;
-use crate::model::key_name::KeyRef;
+use crate::model::key_name::{KeyName, KeyRef};
 use crate::registry::change::Change;
 use crate::registry::record::{KeyRecord, Rotation};
 
@@ -43,8 +43,7 @@ impl Admin {
     ) -> Result<Done, Faults> {
         let (name, successor, key) = (&record.name, &rotation.name, record.fingerprint());
         let Expiry::At(until) = expiry else {
-            let fact = format!("{name} was replaced by {successor}, and a key that was replaced ends some day");
-            return Err(Fault::new(Kind::Conflict, fact)
+            return Err(Fault::new(Kind::Conflict, endless(name, successor))
                 .field("expires")
                 .hint(format!("say when: pullgate key expire {name} 30d"))
                 .into());
@@ -63,4 +62,10 @@ impl Admin {
         self.recorded(Event::Changed { by, seq, what });
         Ok(Done::new(message, true))
     }
+}
+
+/// Why a key that was replaced is not made good for ever.
+#[must_use]
+pub fn endless(name: &KeyName, successor: &KeyName) -> String {
+    format!("{name} was replaced by {successor}, and a key that was replaced ends some day")
 }

@@ -14,6 +14,7 @@ mod suspend;
 mod ungrant;
 
 pub use add::NewKey;
+pub use expire::endless;
 pub use list::Filter;
 pub use rotate::NewRotation;
 

@@ -43,7 +43,13 @@ impl Admin {
         let now = Timestamp::now();
         let far = |_| Fault::new(Kind::Invalid, "that time is too far away").field("overlap");
         let until = now.checked_add(new.overlap.unwrap_or(self.policy.overlap)).map_err(far)?;
-        let expiry = self.policy.expiry(Some(new.expiry.unwrap_or(inherited(&record, now))), now)?;
+        let expiry = self.policy.expiry(
+            Some(match new.expiry {
+                Some(expiry) => expiry,
+                None => inherited(&record, now)?,
+            }),
+            now,
+        )?;
         let label = new.label.map_or_else(|| self.next_label(&record.name), Ok)?;
         let advice = new.key.advice();
         let fingerprint = new.key.fingerprint();
@@ -87,12 +93,17 @@ impl Admin {
 }
 
 /// As long from now as the old key's time was when it was said; never, when it was never to end.
-fn inherited(old: &KeyRecord, now: Timestamp) -> Expiry {
+fn inherited(old: &KeyRecord, now: Timestamp) -> Result<Expiry, Fault> {
     match old.expiry {
-        Expiry::Never => Expiry::Never,
+        Expiry::Never => Ok(Expiry::Never),
         Expiry::At(at) => {
             let time = at.duration_since(old.expiry_set.unwrap_or(old.added_at));
-            now.checked_add(time).map_or(Expiry::Never, Expiry::At)
+            // Longer than any clock goes is not for ever: that has to be said.
+            now.checked_add(time).map(Expiry::At).map_err(|_| {
+                Fault::new(Kind::Invalid, "that time is too far away")
+                    .field("expires")
+                    .hint("the new key inherits the time of the old one: say another with --expires")
+            })
         }
     }
 }

@@ -86,6 +86,7 @@ impl Desk<'_> {
                 // A comment that can be no note, as an empty one, is none.
                 note: Note::parse(&printable(line.comment, 100)).ok(),
                 suspended: None,
+                replaced: None,
             },
         };
         self.seen.insert(fingerprint, draft.place.clone());

@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::registry::compare;
 use crate::registry::journal::known;
 
 fn copy(from: &Path, to: &Path) {
@@ -46,7 +45,7 @@ fn an_index_that_is_only_behind_is_brought_up_to_the_journal() {
         assert!(from_index(&lookup), "it is not built again");
         assert_eq!(everything(&lookup), before);
         drop((lookup, amend));
-        assert_eq!(compare(dir.path()).unwrap(), Vec::<String>::new());
+        same(dir.path());
     }
     // Not behind at all: it only lost its mark.
     fs::remove_file(dir.path().join("index.clean")).unwrap();

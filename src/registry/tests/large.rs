@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::*;
-use crate::registry::compare;
 use crate::registry::journal::frame::MARK;
 use crate::registry::journal::known;
 
@@ -38,7 +37,7 @@ fn a_large_commit_is_several_entries_and_one_transaction() {
     let before = everything(&lookup);
     assert_eq!(before.1.len(), KEYS as usize);
     drop((lookup, amend));
-    assert_eq!(compare(dir.path()).unwrap(), Vec::<String>::new());
+    same(dir.path());
     let (lookup, amend) = open(dir.path()).unwrap();
     assert!(from_index(&lookup));
     assert_eq!(everything(&lookup), before);

@@ -105,6 +105,12 @@ fn settle(lookup: &Lookup) {
     }
 }
 
+/// Asserts that the index of a closed registry answers at once, and says what the journal does.
+fn same(dir: &Path) {
+    let found = super::compare(dir).unwrap();
+    assert!(found.equal(), "{found:?}");
+}
+
 /// Takes the index away, so that it is built from the journal.
 fn lose_index(dir: &Path) {
     drop(std::fs::remove_file(dir.join("index.clean")));

@@ -169,3 +169,36 @@ fn an_account_is_closed_only_when_it_holds_no_key() {
     commit(&amend, &[Change::KeyRemove { key: key(1).fingerprint() }, close]);
     assert_eq!(lookup.account(&account("acme")).unwrap(), None);
 }
+
+/// Whoever removes an account that holds nothing does not take what came meanwhile. A journal from before this rule is read
+/// as it was written.
+#[test]
+fn an_account_is_closed_only_when_nothing_goes_with_it() {
+    let repo = |text: &str| RepoPath::parse(text).unwrap();
+    let given: [(Change, Change); 3] = [
+        (Change::RepoPublish { repo: repo("acme/docs") }, Change::RepoUnpublish { repo: repo("acme/docs") }),
+        (
+            Change::GroupAdd { account: account("acme"), group: group("all"), repos: Vec::new() },
+            Change::GroupRemove { account: account("acme"), group: group("all") },
+        ),
+        (key_add(1, "beta/ci", &["acme/app"]), Change::KeyRemove { key: key(1).fingerprint() }),
+    ];
+    let close = [Change::AccountClose { account: account("acme") }];
+    for (give, take) in given {
+        let dir = tempfile::tempdir().unwrap();
+        let (lookup, amend) = open(dir.path()).unwrap();
+        commit(&amend, &[account_add("acme"), account_add("beta"), give.clone()]);
+        assert_eq!(conflict(&amend, &close), Conflict::NotEmpty(account("acme")), "{give:?}");
+        assert!(lookup.account(&account("acme")).unwrap().is_some());
+        let mut state = crate::registry::state::State::default();
+        let mut draft = crate::registry::rules::Draft::new(&state);
+        for change in [&account_add("acme"), &account_add("beta"), &give, &close[0]] {
+            assert!(draft.apply(change, "tester", jiff::Timestamp::now()).unwrap(), "an old journal is read");
+        }
+        let over = draft.into_overlay();
+        state.apply(over);
+        assert!(state.accounts().all(|record| record.name != account("acme")));
+        commit(&amend, &[take, close[0].clone()]);
+        assert_eq!(lookup.account(&account("acme")).unwrap(), None);
+    }
+}

@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 
 use super::*;
+use crate::registry::build::hold;
 
 #[test]
 fn of_many_who_register_one_key_one_wins() {
@@ -88,28 +89,37 @@ fn commits_go_on_while_the_index_is_built() {
     let dir = tempfile::tempdir().unwrap();
     let (lookup, amend) = open(dir.path()).unwrap();
     commit(&amend, &[account_add("acme"), account_add("beta")]);
-    let adds: Vec<Change> = (0..6000).map(|n| key_add(n, &format!("acme/k{n}"), &["beta/lib"])).collect();
+    let adds: Vec<Change> = (0..1500).map(|n| key_add(n, &format!("acme/k{n}"), &["beta/app", "beta/lib"])).collect();
     commit(&amend, &adds);
     drop((lookup, amend));
     lose_index(dir.path());
+    hold::at(dir.path(), 0);
     let (lookup, amend) = open(dir.path()).unwrap();
-    let mut meanwhile = 0;
-    for n in (0..6000).step_by(7) {
-        let fingerprint = key(n).fingerprint();
-        let label = Label::parse(&format!("renamed{n}")).unwrap();
-        commit(&amend, &[Change::KeyRemove { key: fingerprint }]);
-        commit(&amend, &[Change::KeyRename { key: key(n + 1).fingerprint(), label }]);
-        meanwhile += u32::from(!from_index(&lookup));
-        if from_index(&lookup) {
-            break;
+    // Before the first piece, between pieces, and behind the last: keys that were copied already, and keys that were not.
+    // Two grants each: it takes more pieces than their number alone would.
+    for piece in [0, 1, 3, 5] {
+        hold::reached(dir.path(), piece);
+        for n in (0..1500).step_by(100) {
+            let n = n + 3 * u32::try_from(piece).unwrap();
+            let label = Label::parse(&format!("renamed{n}")).unwrap();
+            commit(&amend, &[Change::KeyRemove { key: key(n).fingerprint() }]);
+            commit(&amend, &[Change::KeyRename { key: key(n + 1).fingerprint(), label }]);
+            commit(&amend, &[key_add(10_000 + n, &format!("beta/new{n}"), &["acme/app"])]);
+        }
+        assert!(!from_index(&lookup), "the builder was held");
+        match piece {
+            0 => hold::at(dir.path(), 1),
+            1 => hold::at(dir.path(), 3),
+            3 => hold::at(dir.path(), 5),
+            _ => hold::release(dir.path()),
         }
     }
-    assert!(meanwhile > 10, "the index was built before anything was committed");
     settle(&lookup);
     commit(&amend, &[Change::AccountRemove { account: account("beta") }]);
     let before = everything(&lookup);
-    assert!(before.1.iter().all(|record| record.grants.is_empty()));
+    assert!(before.1.iter().all(|record| record.grants.is_empty()) && before.1.len() == 1500 - 60);
     drop((lookup, amend));
+    same(dir.path());
     for mark in [true, false] {
         if !mark {
             lose_index(dir.path());
@@ -120,6 +130,18 @@ fn commits_go_on_while_the_index_is_built() {
         settle(&lookup);
         drop((lookup, amend));
     }
+}
+
+/// The journal that is compared with itself says nothing about an index.
+#[test]
+fn a_comparison_says_whether_the_index_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    sample(dir.path());
+    same(dir.path());
+    lose_index(dir.path());
+    hold::at(dir.path(), 0);
+    let found = crate::registry::compare(dir.path()).unwrap();
+    assert!(!found.indexed && found.wrong.is_empty() && !found.equal(), "{found:?}");
 }
 
 #[test]
