@@ -17,6 +17,7 @@ use super::index::{Applied, IndexReader, IndexWriter};
 use super::journal::Journal;
 use super::journal::compact::Compaction;
 use super::journal::entry::{Entry, Hash};
+use super::mark;
 use super::open::Settings;
 use super::overlay::{Layered, Overlay};
 use super::reading::{Reading, Source};
@@ -335,7 +336,13 @@ impl Writer {
                 }
                 Err(error) => tracing::warn!(%error, "the index cannot be flushed: it will be built again"),
             },
-            Base::Replayed(_, Some(build)) => build.stop(),
+            Base::Replayed(_, Some(build)) => {
+                build.stop();
+                // The beginning of an index would look like one that broke; without it the next start just builds one.
+                if let Err(error) = mark::wipe(self.reading.dir()) {
+                    tracing::warn!(%error, "an index that was not built to its end cannot be deleted: it will be built again");
+                }
+            }
             Base::Replayed(_, None) => {}
         }
     }

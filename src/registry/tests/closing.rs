@@ -31,3 +31,22 @@ fn after_many_changes_closing_spares_the_next_start_the_log() {
         same(dir.path());
     }
 }
+
+/// The first command of all, which is over before there is an index.
+#[test]
+fn who_closes_at_once_leaves_no_index_that_looks_broken() {
+    for _ in 0..20 {
+        let dir = tempfile::tempdir().unwrap();
+        let (lookup, amend) = open(dir.path()).unwrap();
+        commit(&amend, &[account_add("acme")]);
+        let built = from_index(&lookup);
+        drop((lookup, amend));
+        let index = dir.path().join("index").join(crate::registry::index::LOCKED_FILE).exists();
+        let marked = crate::registry::mark::exists(dir.path()).unwrap();
+        assert_eq!(index, marked, "an index is there exactly if it is whole; built before the end: {built}");
+        let (lookup, amend) = open(dir.path()).unwrap();
+        settle(&lookup);
+        drop((lookup, amend));
+        same(dir.path());
+    }
+}
