@@ -1,6 +1,7 @@
 //! The cell of a child of the running daemon: who the child is, and that no secret leaves the daemon beside it.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,7 +32,14 @@ impl Waiting {
             "git@localhost",
             &format!("git-upload-pack '{repo}'"),
         ]);
-        let client = ssh.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut client = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // It has listed the refs: whatever it opened for that is closed again.
+        let (mut said, mut piece) = (Vec::new(), [0; 4096]);
+        while !said.ends_with(b"0000") {
+            let length = client.stdout.as_mut().unwrap().read(&mut piece).unwrap();
+            assert!(length > 0, "it ended: {}", String::from_utf8_lossy(&said));
+            said.extend_from_slice(&piece[..length]);
+        }
         let mut found = None;
         wait_until("git waits for its client", || {
             found = gits(gateway).pop();
