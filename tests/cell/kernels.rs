@@ -1,6 +1,7 @@
 //! Kernels that cannot confine, played by a filter that answers as they do.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -70,4 +71,21 @@ fn the_gateway_does_not_start_on_such_a_kernel_unless_told_to() {
     let checked = run(&["check"]);
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && text.contains("warning  sandbox.mode: git is not wholly confined"), "{text}");
+    // It serves there, and says at every start what is not enforced.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = std::fs::read_to_string(dir.path().join("config.toml")).unwrap();
+    std::fs::write(dir.path().join("config.toml"), config.replace("127.0.0.1:2222", &format!("127.0.0.1:{port}")))
+        .unwrap();
+    for start in 1..=2 {
+        let mut command = Command::new(program());
+        command.arg("serve").env("PULLGATE_CONFIG", dir.path().join("config.toml")).stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut daemon = without(LANDLOCK, || command.spawn().unwrap());
+        let lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<String> = lines.take_while(|line| !line.contains("serving SSH")).collect();
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+        let warned = said.iter().filter(|line| line.contains("WARN") && line.contains("NOT wholly confined")).count();
+        assert_eq!(warned, 1, "start {start}: {said:#?}");
+    }
 }
