@@ -35,6 +35,11 @@ pub(super) fn waiting(ahead: usize) -> String {
     format!("waiting for a free slot, {ahead} ahead")
 }
 
+/// Whether a client wants no progress, by what it asked; every version of the protocol has the same word for it.
+pub(super) fn is_quiet(asked: &[u8]) -> bool {
+    memchr::memmem::find(asked, b"no-progress").is_some()
+}
+
 /// Waits for a slot.
 pub(super) async fn wait(
     git: &Git,

@@ -119,7 +119,7 @@ impl<O: Outbound> Talk<'_, O> {
     /// Answers with what is kept or made for all.
     async fn share(&mut self, question: &Question, deepens: bool) -> Next {
         let Self { git, fetch, inbound, outbound, clocks, words, .. } = self;
-        let (watch, quiet) = (inbound.watch(), is_quiet(words));
+        let (watch, quiet) = (inbound.watch(), turn::is_quiet(words));
         let mut shared = Shared::new(*outbound, inbound, deepens);
         let relayed = relay::answer(git, fetch, question, quiet, clocks, &watch, &mut shared).await;
         let Shared { shallow, more_words, bytes_in, bytes_out, stopped, .. } = shared;
@@ -145,7 +145,7 @@ impl<O: Outbound> Talk<'_, O> {
     /// Goes on with a git of its own.
     async fn own(mut self) -> Served {
         let Self { git, fetch, inbound, outbound, clocks, words, bytes_in, bytes_out, .. } = &mut self;
-        let slot = match turn::wait(git, fetch, is_quiet(words), clocks, inbound, *outbound).await {
+        let slot = match turn::wait(git, fetch, turn::is_quiet(words), clocks, inbound, *outbound).await {
             Ok(slot) => slot,
             Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, *bytes_in, *bytes_out),
             Err(NoSlot::Busy) => return Served::not(Ended::Failed, Unserved::Busy, *bytes_in, *bytes_out),
@@ -155,9 +155,4 @@ impl<O: Outbound> Talk<'_, O> {
             Begun { bytes_in: self.bytes_in, bytes_out: self.bytes_out, pending: self.words, told, slot: Some(slot) };
         pump::own(self.git, self.fetch, begun, self.inbound, self.outbound).await
     }
-}
-
-/// Whether a client wants no progress.
-fn is_quiet(words: &[u8]) -> bool {
-    memchr::memmem::find(words, b"no-progress").is_some()
 }

@@ -270,7 +270,7 @@ impl<O: Outbound> Talk<'_, O> {
     /// Answers a fetch from what is kept or made for all; or says why not.
     async fn kept(&mut self, question: &Question, asked: &[u8]) -> Result<Option<&'static str>, Ended> {
         self.pack = true;
-        let quiet = is_quiet(asked);
+        let quiet = turn::is_quiet(asked);
         let Self { git, fetch, clocks, inbound, outbound, .. } = self;
         match relay::answer(git, fetch, question, quiet, clocks, &inbound.watch(), *outbound).await {
             Relayed::Whole(bytes, from) => {
@@ -317,7 +317,7 @@ impl<O: Outbound> Talk<'_, O> {
     /// Waits until its git may work.
     async fn my_turn(&mut self, asked: &[u8]) -> Result<Slot, Ended> {
         let Self { git, fetch, clocks, inbound, outbound, .. } = self;
-        match turn::wait(git, fetch, is_quiet(asked), clocks, inbound, *outbound).await {
+        match turn::wait(git, fetch, turn::is_quiet(asked), clocks, inbound, *outbound).await {
             Ok(slot) => Ok(slot),
             Err(NoSlot::Ended(ended)) => Err(ended),
             Err(NoSlot::Busy) => {
@@ -332,11 +332,6 @@ impl<O: Outbound> Talk<'_, O> {
         self.bytes_out += sent;
         result
     }
-}
-
-/// Whether a client wants no progress.
-fn is_quiet(request: &[u8]) -> bool {
-    memchr::memmem::find(request, b"no-progress").is_some()
 }
 
 /// Waits for the connection's own git, or for ever when there is none.
