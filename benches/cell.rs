@@ -1,6 +1,5 @@
 //! What the cell costs: `just bench-cell`. One fetch is one `git upload-pack` as the gateway starts it, with the same
-//! requests on its input, without a cell, in one that a helper makes, and in one that a worker makes, in turns. CPU is that
-//! of everything that was started (getrusage(2) of the children that were waited for) and of this process, for twenty fetches
+//! requests on its input, without a cell and in one that a worker makes, in turns. CPU is that of everything that was started (getrusage(2) of the children that were waited for) and of this process, for twenty fetches
 //! together, the start of their worker among it; wall is from before the start until everything has ended.
 //!
 //! `cargo bench -- --test` only shows that it runs.
@@ -16,8 +15,7 @@
 )]
 
 use std::ffi::OsString;
-use std::io::{Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -58,15 +56,13 @@ struct Fetch {
 }
 
 /// The ways to start git, in the order in which they take turns.
-const WAYS: [Way; 3] = [Way::Off, Way::Helper, Way::Worker];
+const WAYS: [Way; 2] = [Way::Off, Way::Worker];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     /// Without a cell.
     Off,
-    /// In a cell that a helper makes, which is started for it.
-    Helper,
-    /// As the gateway does: in a cell that a worker makes, which goes on to the next.
+    /// In a cell that a worker makes, which goes on to the next.
     Worker,
 }
 
@@ -103,31 +99,6 @@ impl Bench {
     }
 
     /// One fetch from its start to its end, but for its processor time.
-    fn by_helper(&self, cells: &Cells, fetch: &Fetch) -> Cost {
-        let start = Instant::now();
-        let launch = cells.launch(&self.profile, self.program.path(), &ARGS);
-        let mut child = Command::new(launch.program)
-            .args(launch.args)
-            .current_dir(&self.repo)
-            .env_clear()
-            .envs(self.environment())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let spawn = start.elapsed();
-        child.stdin.take().unwrap().write_all(&fetch.input).unwrap();
-        let (mut stdout, mut byte) = (child.stdout.take().unwrap(), [0]);
-        stdout.read_exact(&mut byte).unwrap();
-        let first = start.elapsed();
-        let mut answer = Vec::new();
-        stdout.read_to_end(&mut answer).unwrap();
-        assert!(child.wait().unwrap().success() && answer.len() > 200, "{}", String::from_utf8_lossy(&answer));
-        Cost { cpu: Duration::ZERO, spawn, first, wall: start.elapsed() }
-    }
-
     fn by_pool(&self, pool: &Pool, fetch: &Fetch) -> Cost {
         self.runtime.block_on(async {
             let start = Instant::now();
@@ -154,23 +125,18 @@ impl Bench {
     /// Some fetches, with the mean of their processor time in each.
     fn together(&self, way: Way, fetch: &Fetch, count: usize) -> Vec<Cost> {
         let (before, cells) = (cpu(), Self::cells(way));
-        let mut costs: Vec<Cost> = if way == Way::Helper {
-            (0..count).map(|_| self.by_helper(&cells, fetch)).collect()
-        } else {
-            let pool = Pool::new(cells);
-            let costs = (0..count).map(|_| self.by_pool(&pool, fetch)).collect();
-            drop(pool);
-            // The time of the worker, and of its children, counts when it was waited for.
-            while nix::sys::wait::wait().is_ok() {}
-            costs
-        };
+        let pool = Pool::new(cells, 1);
+        let mut costs: Vec<Cost> = (0..count).map(|_| self.by_pool(&pool, fetch)).collect();
+        drop(pool);
+        // The time of the worker, and of its children, counts when it was waited for.
+        while nix::sys::wait::wait().is_ok() {}
         let each = (cpu() - before) / u32::try_from(count).unwrap();
         costs.iter_mut().for_each(|cost| cost.cpu = each);
         costs
     }
 
     /// All ways in turns.
-    fn turns(&self, fetch: &Fetch, count: usize) -> [Vec<Cost>; 3] {
+    fn turns(&self, fetch: &Fetch, count: usize) -> [Vec<Cost>; 2] {
         let mut costs = WAYS.map(|_| Vec::new());
         for _ in 0..count.div_ceil(TOGETHER) {
             for (costs, way) in costs.iter_mut().zip(WAYS) {
@@ -216,19 +182,10 @@ fn repository(dir: &Path, commits: usize) -> String {
     git(dir, &["rev-parse", "main"], "")
 }
 
-fn row(what: &str, costs: &[Vec<Cost>; 3], of: impl Fn(&Cost) -> Duration + Copy) {
-    let [off, helper, worker] = [0, 1, 2].map(|way| [50, 90].map(|p| percentile(&costs[way], of, p)));
-    println!(
-        "| {what} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} | {:+.2} | {:+.2} |",
-        off[0],
-        off[1],
-        helper[0],
-        helper[1],
-        worker[0],
-        worker[1],
-        helper[0] - off[0],
-        worker[0] - off[0]
-    );
+fn row(what: &str, costs: &[Vec<Cost>; 2], of: impl Fn(&Cost) -> Duration + Copy) {
+    let [off, worker] = [0, 1].map(|way| [50, 90].map(|p| percentile(&costs[way], of, p)));
+    let more = worker[0] - off[0];
+    println!("| {what} | {:.2} | {:.2} | {:.2} | {:.2} | {more:+.2} |", off[0], off[1], worker[0], worker[1]);
 }
 
 fn main() {
@@ -254,8 +211,8 @@ fn main() {
         Fetch { name: "clone of 200 commits", input: format!("{listing}{pack}0000").into_bytes() },
     ];
     println!("git {}, {count} fetches each, milliseconds", bench.program.version());
-    println!("| fetch | off p50 | p90 | helper p50 | p90 | worker p50 | p90 | helper: more | worker: more |");
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    println!("| fetch | off p50 | p90 | worker p50 | p90 | more |");
+    println!("| --- | --- | --- | --- | --- | --- |");
     for fetch in &fetches {
         bench.turns(fetch, count / 10);
         let costs = bench.turns(fetch, count);

@@ -1,4 +1,4 @@
-//! The one place that starts a process. Every flag and every variable has its reason beside it; no byte of a client is
+//! The one place that starts git. Every flag and every variable has its reason beside it; no byte of a client is
 //! among them.
 
 use std::ffi::OsString;
@@ -6,12 +6,12 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use super::Git;
 use super::profile::of_fetch;
+use super::{Git, Program};
 use crate::gate::Fetch;
 use crate::model::protocol::GitProtocol;
 use crate::model::text::printable_bytes;
-use crate::sandbox::{Job, Pool, Running};
+use crate::sandbox::{Job, Pool, Profile, Running};
 
 /// What the pipe from git holds, in bytes. Four times the default saves a tenth of the CPU of a large transfer; more than
 /// that saves nothing.
@@ -111,6 +111,17 @@ impl Ready {
         }
         Ok(running)
     }
+}
+
+/// A git that only says its version, in a cell as for a fetch, but of no repository.
+pub(super) fn introduction(program: &Program, profile: &Profile) -> std::io::Result<Job> {
+    Ok(Job {
+        profile: profile.clone(),
+        program: program.path().to_owned(),
+        args: vec!["--version".into()],
+        environment: ENVIRONMENT.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
+        directory: std::fs::File::open("/")?.into(),
+    })
 }
 
 /// How much of what it says instead is shown, in bytes.

@@ -130,9 +130,10 @@ impl Git {
     /// [`CellError`] when git does not work in such a cell, or the kernel cannot make one that is required.
     pub fn new(program: Program, settings: Settings, cells: Cells, cache: Cache) -> Result<Self, CellError> {
         let profile = profile::of_program(&program);
-        let report = cells.trial(&profile, program.path(), &["--version"], &child::ENVIRONMENT)?;
+        let report = cells.trial(&child::introduction(&program, &profile).map_err(CellError::Start)?)?;
         let (polls, slots) = (cache.small(), Slots::new(settings.slots));
-        let pool = Pool::new(cells);
+        // As many as may be busy at a time with packs; polls that come between take the same.
+        let pool = Pool::new(cells, slots.all());
         Ok(Self { program, profile, pool, report, settings, cache, polls, slots, counts: counts::Counts::default() })
     }
 

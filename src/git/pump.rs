@@ -161,8 +161,11 @@ async fn serve(
     let (status, ended) = match ended {
         Ended::Served => match exit_of(&mut child, &mut complaint).await {
             // git complains of a client that leaves in the middle; the fault is not its own.
-            (status, Ended::Failed) if client_ended && bytes_out > 0 => (status, Ended::ClientGone),
-            other => other,
+            Exit { status, ended: Ended::Failed, .. } if client_ended && bytes_out > 0 => (status, Ended::ClientGone),
+            exit => {
+                why = exit.why;
+                (exit.status, exit.ended)
+            }
         },
         Ended::ClientGone if inbound.flooded() => (128, Ended::Flooded),
         Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
@@ -213,8 +216,19 @@ pub(super) async fn send_all(
     (sent, Ok(()))
 }
 
+/// How git itself ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Exit {
+    /// To be reported.
+    pub(super) status: u32,
+    /// Served or failed.
+    pub(super) ended: Ended,
+    /// What to say if it failed.
+    pub(super) why: Unserved,
+}
+
 /// How git itself ended, once its output did.
-pub(super) async fn exit_of(child: &mut Running, complaint: &mut Complaint) -> (u32, Ended) {
+pub(super) async fn exit_of(child: &mut Running, complaint: &mut Complaint) -> Exit {
     const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(5);
     let finished = tokio::time::timeout(LAST_WORDS, async {
         while !complaint.over {
@@ -222,16 +236,15 @@ pub(super) async fn exit_of(child: &mut Running, complaint: &mut Complaint) -> (
         }
         child.wait().await
     });
+    let failed = |status| Exit { status, ended: Ended::Failed, why: Unserved::Repository };
     match finished.await {
-        Ok(Ok(Some(0))) => (0, Ended::Served),
-        Ok(Ok(Some(code))) => (u32::try_from(code).unwrap_or(128), Ended::Failed),
-        Ok(Ok(None)) => (128, Ended::Failed),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "git's end cannot be learnt");
-            (128, Ended::Failed)
-        }
+        Ok(Ok(Some(0))) => Exit { status: 0, ended: Ended::Served, why: Unserved::Repository },
+        Ok(Ok(Some(code))) => failed(u32::try_from(code).unwrap_or(128)),
+        Ok(Ok(None)) => failed(128),
+        // It was not run after all.
+        Ok(Err(error)) => Exit { why: cannot_start(&error), ..failed(128) },
         // Its output is closed and it does not end.
-        Err(_) => (128, Ended::Failed),
+        Err(_) => failed(128),
     }
 }
 

@@ -1,95 +1,66 @@
-//! The inner half: a new process that confines itself and then becomes the child.
+//! The hidden word by which this program becomes a worker, and the walls of a cell.
 
 use std::ffi::OsString;
 use std::io::Write;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
 use super::calls::Filter;
-use super::profile::{Call, Order, Profile};
-use super::{Report, files, limits, worker};
+use super::profile::{Order, Profile};
+use super::{NotRun, Report, files, limits, worker};
 
-/// The hidden word by which this program becomes the helper. Nobody types it.
-pub const WORD: &str = "__cell";
+/// The hidden word by which this program becomes a worker, which makes cells. Nobody types it.
+pub(super) const WORD: &str = "__cells";
 
-/// The hidden word by which it becomes a worker, which makes many cells.
-pub(super) const WORKER: &str = "__cells";
+/// The exit status of a worker that does not work.
+const NOT_RUN: u8 = 125;
 
-/// The exit status when the child was not run.
-pub(super) const NOT_RUN: u8 = 125;
-
-/// Enters a cell, or makes cells for the gateway, when `args` (with the program's name first) ask for it; returns the exit
-/// status if that failed or is over, and `None` when they ask for something else. Must be called before any thread is
-/// started: what confines holds for one thread and those that it starts.
+/// Makes cells for the gateway when `args` (with the program's name first) ask for it; returns the exit status when that is
+/// over or failed, and `None` when they ask for something else. Must be called before any thread is started: the bounds of
+/// a process hold for a thread and those that it starts.
 pub fn enter(args: &[OsString], err: &mut dyn Write) -> Option<u8> {
     let (_, rest) = args.split_first()?;
     let (word, words) = rest.split_first()?;
-    let alone = || "this word is for the gateway alone".to_owned();
-    let why = if word == WORD {
-        Call::read(words).map_or_else(alone, run)
-    } else if word == WORKER {
-        match Order::of_worker(words).and_then(|order| worker::work(&order)) {
-            Some(()) => return Some(0),
-            None => alone(),
-        }
-    } else {
+    if word != WORD {
         return None;
-    };
+    }
+    if Order::read(words).and_then(|order| worker::work(&order)).is_some() {
+        return Some(0);
+    }
     // There is nobody to tell that nobody can be told.
-    drop(writeln!(err, "pullgate: not run: {why}"));
+    drop(writeln!(err, "pullgate: not run: this word is for the gateway alone"));
     Some(NOT_RUN)
 }
 
-/// Returns only to say why it did not become the child.
-fn run(call: Call) -> String {
-    let report = match confine(&call) {
-        Ok(report) => report,
-        Err(why) => return why,
-    };
-    if call.order.report {
-        // One write: a report that is half there is none.
-        let mut out = std::io::stdout();
-        if let Err(error) = out.write_all(report.line().as_bytes()).and_then(|()| out.flush()) {
-            return format!("the report cannot be written: {error}");
-        }
-    }
-    let error = Command::new(&call.program).args(&call.args).exec();
-    format!("{}: {error}", call.program.display())
-}
-
-fn confine(call: &Call) -> Result<Report, String> {
-    let limits = prepare(&call.order)?;
-    let (landlock, calls) = wall(&call.profile, call.order.required, &Filter::new())?;
-    Ok(Report { landlock, calls, limits })
-}
-
-/// What holds for a whole process: its bounds, and who it is. Says whether the bounds hold.
-pub(super) fn prepare(order: &Order) -> Result<bool, String> {
+/// What holds for a whole process: its bounds, and who it is. Says whether all bounds hold.
+pub(super) fn prepare(order: &Order) -> Result<bool, NotRun> {
     let bounds = bound(order);
     if let (true, Err(why)) = (order.required, &bounds) {
         return Err(why.clone());
     }
     // Another user is not a matter of what the kernel can do: that has to work in each mode.
     if let Some(user) = order.user {
-        limits::become_user(user).map_err(|errno| format!("user {}: {errno}", user.uid))?;
+        limits::become_user(user).map_err(|errno| NotRun::of(&format_args!("user {}", user.uid), errno.into()))?;
     }
     Ok(bounds.is_ok())
 }
 
-/// What holds for this thread and all that it starts from here on. Says which Landlock holds, and whether the list of calls
-/// does.
-pub(super) fn wall(profile: &Profile, required: bool, calls: &Filter) -> Result<(Option<u32>, bool), String> {
+/// What holds for this thread and all that it starts from here on. Says what does; `bounds` is what [`prepare`] said.
+pub(super) fn wall(profile: &Profile, required: bool, bounds: bool, calls: &Filter) -> Result<Report, NotRun> {
     let landlock = files::confine(profile, required)?;
     // Last, because the calls that confine are not on the list.
-    match calls.confine() {
-        Ok(()) => Ok((landlock, true)),
-        Err(why) if required => Err(why),
-        Err(_) => Ok((landlock, false)),
+    let listed = calls.confine();
+    if let (true, Err(why)) = (required, &listed) {
+        return Err(NotRun::because(why));
     }
+    Ok(Report { landlock, calls: listed.is_ok(), limits: bounds })
 }
 
-fn bound(order: &Order) -> Result<(), String> {
-    limits::close_others().map_err(|error| format!("descriptors: {error}"))?;
-    limits::set(&order.limits).map_err(|errno| format!("limits: {errno}"))?;
-    rustix::thread::set_no_new_privs(true).map_err(|errno| format!("no new privileges: {errno}"))
+/// Sets every bound that can be set, and says which could not: one that fails must not cost the others.
+fn bound(order: &Order) -> Result<(), NotRun> {
+    let closed = limits::close_others().map_err(|error| NotRun::of(&"descriptors", error));
+    let limited = limits::set(&order.limits).map_err(|errno| NotRun::of(&"limits", errno.into()));
+    let kept = rustix::thread::set_no_new_privs(true);
+    let kept = kept.map_err(|errno| NotRun::of(&"no new privileges", errno.into()));
+    // Nobody of the same user looks into it, or takes descriptors out of it. (Into a program that it starts they may.)
+    let closed_to_others = limits::no_core_dumps().map_err(|errno| NotRun::of(&"no core dumps", errno.into()));
+    closed.and(limited).and(kept).and(closed_to_others)
 }

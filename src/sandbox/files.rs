@@ -9,6 +9,7 @@ use landlock::{
 };
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, open, openat2};
 
+use super::NotRun;
 use super::profile::{Allow, Profile};
 
 /// What cannot be done without. What later versions add (moving files, truncation, TCP, devices, signals) is refused by the
@@ -24,16 +25,16 @@ const PLACE: OFlags = OFlags::PATH.union(OFlags::CLOEXEC);
 ///
 /// # Errors
 /// When something that the profile names cannot be opened; when it is required and the kernel cannot.
-pub(super) fn confine(profile: &Profile, required: bool) -> Result<Option<u32>, String> {
+pub(super) fn confine(profile: &Profile, required: bool) -> Result<Option<u32>, NotRun> {
     // Opened before anything is in force; what is opened is what is allowed.
     let mut opened = Vec::new();
     for allow in profile.allowed() {
         opened.extend(opened_of(allow)?);
     }
     let level = if required { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
-    let status = restrict(opened, level).map_err(|error| format!("Landlock: {error}"))?;
+    let status = restrict(opened, level).map_err(|error| NotRun::because(format!("Landlock: {error}")))?;
     match (status.ruleset, status.landlock) {
-        (RulesetStatus::NotEnforced, _) if required => Err("Landlock: the kernel does not have it".to_owned()),
+        (RulesetStatus::NotEnforced, _) if required => Err(NotRun::because("Landlock: the kernel does not have it")),
         (RulesetStatus::NotEnforced, _) => Ok(None),
         (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, status) => match status {
             LandlockStatus::Available { effective_abi, kernel_abi } => {
@@ -62,10 +63,10 @@ fn restrict(
     ruleset.restrict_self()
 }
 
-fn opened_of(allow: &Allow) -> Result<Option<(OwnedFd, BitFlags<AccessFs>)>, String> {
+fn opened_of(allow: &Allow) -> Result<Option<(OwnedFd, BitFlags<AccessFs>)>, NotRun> {
     let read = BitFlags::from(AccessFs::ReadFile);
     let beneath = AccessFs::ReadFile | AccessFs::ReadDir;
-    let failed = |path: &Path, errno: rustix::io::Errno| format!("{}: {errno}", path.display());
+    let failed = |path: &Path, errno: rustix::io::Errno| NotRun::of(&path.display(), errno.into());
     let plain = |path: &Path| open(path, PLACE, Mode::empty()).map_err(|errno| failed(path, errno));
     let (file, access) = match allow {
         Allow::Execute(path) => (plain(path)?, AccessFs::Execute | AccessFs::ReadFile),

@@ -15,7 +15,10 @@ use rustix::net::{
     SendFlags, recvmsg, send, sendmsg,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::profile::{Profile, allow_of};
+use super::report::{Report, Spent};
 
 /// The longest order, in bytes. A system's socket takes 200 KiB at once (`net.core.wmem_default`); an order for git has
 /// about two, and one more for each repository that is borrowed from.
@@ -45,12 +48,31 @@ pub(super) struct Pipes {
 }
 
 /// How a child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum End {
+    /// It was run, in a cell of which this was enforced.
+    Ran {
+        /// What.
+        report: Report,
+        /// Its exit status; `None` for an end by signal.
+        code: Option<i32>,
+    },
+    /// It was not run. Why stands on its standard error.
+    NotRun {
+        /// The system's error (errno(3)), if it was one.
+        errno: Option<i32>,
+    },
+}
+
+/// What a worker says of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answer {
-    /// Its exit status; `None` for an end by signal.
-    pub(super) code: Option<i32>,
+    /// How it ended.
+    pub(super) end: End,
     /// Whether everything that the child had started has ended too, so that there may be a next one.
     pub(super) clean: bool,
+    /// What it took.
+    pub(super) spent: Spent,
 }
 
 impl Job {
@@ -78,21 +100,13 @@ impl Job {
         Some(Self { profile: Profile::new(allowed), program, args: words.cloned().collect(), environment, directory })
     }
 
-    /// Hands it to a worker.
+    /// As it is handed to a worker.
     ///
     /// # Errors
-    /// `InvalidInput` when it is too long or has a NUL in it; the socket's, `BrokenPipe` when there is no worker any more.
-    pub(super) fn send(&self, socket: BorrowedFd<'_>, pipes: &Pipes) -> std::io::Result<()> {
+    /// `InvalidInput` when it is too long or has a NUL in it.
+    pub(super) fn packed(&self) -> std::io::Result<Packed<'_>> {
         let bytes = packed(&self.words()).ok_or(ErrorKind::InvalidInput)?;
-        let descriptors = [&pipes.stdin, &pipes.stdout, &pipes.stderr, &self.directory].map(AsFd::as_fd);
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-            return Err(Error::other("four descriptors do not fit"));
-        }
-        // It is one packet: there as a whole or not at all.
-        sendmsg(socket, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
-        Ok(())
+        Ok(Packed { bytes, directory: self.directory.as_fd() })
     }
 
     /// Waits for the next; `None` when there will be none.
@@ -128,20 +142,48 @@ impl Job {
     }
 }
 
-impl Answer {
-    /// The length of one, in bytes.
-    pub(super) const LENGTH: usize = 6;
+/// A job as one packet.
+#[derive(Debug)]
+pub(super) struct Packed<'a> {
+    bytes: Vec<u8>,
+    directory: BorrowedFd<'a>,
+}
 
-    pub(super) fn send(self, socket: BorrowedFd<'_>) -> std::io::Result<()> {
-        let [a, b, c, d] = self.code.unwrap_or_default().to_le_bytes();
-        send(socket, &[u8::from(self.code.is_some()), a, b, c, d, u8::from(self.clean)], SendFlags::NOSIGNAL)?;
+impl Packed<'_> {
+    /// Hands it to a worker.
+    ///
+    /// # Errors
+    /// The socket's; `BrokenPipe` or `ConnectionReset` when there is no worker any more.
+    pub(super) fn send(&self, socket: BorrowedFd<'_>, pipes: &Pipes) -> std::io::Result<()> {
+        let descriptors = [pipes.stdin.as_fd(), pipes.stdout.as_fd(), pipes.stderr.as_fd(), self.directory];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(Error::other("four descriptors do not fit"));
+        }
+        // It is one packet: there as a whole or not at all.
+        sendmsg(socket, &[IoSlice::new(&self.bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)?;
+        Ok(())
+    }
+}
+
+impl Answer {
+    /// No answer is longer, in bytes.
+    pub(super) const LONGEST: usize = 64;
+
+    pub(super) fn send(&self, socket: BorrowedFd<'_>) -> std::io::Result<()> {
+        let bytes = postcard::to_extend(self, Vec::new()).map_err(Error::other)?;
+        send(socket, &bytes, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
-    /// `None` when this is no answer.
-    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
-        let [ended @ 0..=1, a, b, c, d, clean @ 0..=1] = *bytes else { return None };
-        Some(Self { code: (ended == 1).then(|| i32::from_le_bytes([a, b, c, d])), clean: clean == 1 })
+    /// # Errors
+    /// `InvalidData` when this is no answer.
+    pub(super) fn read(bytes: &[u8]) -> std::io::Result<Self> {
+        match postcard::take_from_bytes(bytes) {
+            Ok((answer, [])) => Ok(answer),
+            Ok(_) | Err(_) => Err(ErrorKind::InvalidData.into()),
+        }
     }
 }
 
@@ -190,18 +232,38 @@ mod tests {
         ]
     }
 
+    fn allow() -> impl Strategy<Value = Allow> {
+        let path = || word().prop_map(PathBuf::from);
+        prop_oneof![
+            path().prop_map(Allow::Execute),
+            path().prop_map(Allow::Read),
+            path().prop_map(Allow::Beneath),
+            path().prop_map(Allow::Device),
+            Just(Allow::Here),
+        ]
+    }
+
+    fn end() -> impl Strategy<Value = End> {
+        prop_oneof![
+            (any::<(Option<u32>, bool, bool)>(), any::<Option<i32>>()).prop_map(|((landlock, calls, limits), code)| {
+                End::Ran { report: Report { landlock, calls, limits }, code }
+            }),
+            any::<Option<i32>>().prop_map(|errno| End::NotRun { errno }),
+        ]
+    }
+
     proptest! {
         #[test]
         fn a_job_comes_as_it_was_sent(
-            paths in prop::collection::vec(word(), 0..4),
+            allowed in prop::collection::vec(allow(), 0..12),
             environment in prop::collection::vec((word(), word()), 0..6),
             program in word(),
             args in prop::collection::vec(word(), 0..4),
         ) {
-            let profile = Profile::new(paths.into_iter().map(|path| Allow::Beneath(path.into())).collect());
+            let profile = Profile::new(allowed);
             let job = Job { profile, program: program.into(), args, environment, directory: null() };
             let (ours, theirs) = pair();
-            job.send(ours.as_fd(), &pipes()).unwrap();
+            job.packed().unwrap().send(ours.as_fd(), &pipes()).unwrap();
             let (same, _) = Job::receive(theirs.as_fd()).unwrap().unwrap();
             prop_assert_eq!(same.words(), job.words());
             prop_assert_eq!((&same.profile, &same.program, &same.args), (&job.profile, &job.program, &job.args));
@@ -215,18 +277,22 @@ mod tests {
             // Without descriptors there is nothing to run it with, whatever it says.
             prop_assert!(Job::receive(theirs.as_fd()).is_err());
             drop(Job::read(&unpacked(&bytes), null()));
-            let answer = Answer::read(&bytes);
-            prop_assert!(answer.is_none() || bytes.len() == Answer::LENGTH);
+            drop(Answer::read(&bytes));
         }
 
         #[test]
-        fn an_answer_reads_back(code in any::<Option<i32>>(), clean: bool) {
+        fn an_answer_reads_back(
+            end in end(), clean: bool, (cpu_micros, peak_bytes) in any::<(u64, u64)>(),
+        ) {
             let (ours, theirs) = pair();
-            let answer = Answer { code, clean };
+            let answer = Answer { end, clean, spent: Spent { cpu_micros, peak_bytes } };
             answer.send(theirs.as_fd()).unwrap();
-            let mut bytes = [0; Answer::LENGTH];
-            rustix::net::recv(&ours, bytes.as_mut_slice(), rustix::net::RecvFlags::empty()).unwrap();
-            prop_assert_eq!(Answer::read(&bytes), Some(answer));
+            let mut bytes = [0; Answer::LONGEST];
+            let (length, _) = rustix::net::recv(&ours, bytes.as_mut_slice(), rustix::net::RecvFlags::empty()).unwrap();
+            prop_assert_eq!(Answer::read(&bytes[..length]).unwrap(), answer);
+            // One that is cut short, or goes on, is none.
+            prop_assert!(Answer::read(&bytes[..length - 1]).is_err());
+            prop_assert!(Answer::read(&bytes[..=length]).is_err());
         }
     }
 
@@ -241,9 +307,9 @@ mod tests {
             directory: null(),
         };
         for arg in ["x".repeat(LONGEST), "a\0b".to_owned()] {
-            assert_eq!(job(arg).send(ours.as_fd(), &pipes()).unwrap_err().kind(), ErrorKind::InvalidInput);
+            assert_eq!(job(arg).packed().unwrap_err().kind(), ErrorKind::InvalidInput);
         }
-        job("x".repeat(LONGEST - 100)).send(ours.as_fd(), &pipes()).unwrap();
+        job("x".repeat(LONGEST - 100)).packed().unwrap().send(ours.as_fd(), &pipes()).unwrap();
         assert!(Job::receive(theirs.as_fd()).unwrap().is_some());
         drop(ours);
         assert!(Job::receive(theirs.as_fd()).unwrap().is_none());

@@ -15,16 +15,22 @@ pub fn no_core_dumps() -> rustix::io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
-/// The bounds of a child.
+/// The bounds of a child: all that can be set, whichever cannot.
+///
+/// # Errors
+/// The first that cannot.
 pub(super) fn set(limits: &Limits) -> rustix::io::Result<()> {
-    lower(Resource::Core, 0)?;
-    lower(Resource::Data, limits.memory)?;
-    lower(Resource::Cpu, limits.cpu)?;
-    // It writes to pipes and to nothing else. (Its output must not be a regular file, then.)
-    lower(Resource::Fsize, 0)?;
-    lower(Resource::Memlock, 0)?;
-    lower(Resource::Msgqueue, 0)?;
-    lower(Resource::Nofile, 4096)
+    let bounds = [
+        (Resource::Core, 0),
+        (Resource::Data, limits.memory),
+        (Resource::Cpu, limits.cpu),
+        // It writes to pipes and to nothing else. (Its output must not be a regular file, then.)
+        (Resource::Fsize, 0),
+        (Resource::Memlock, 0),
+        (Resource::Msgqueue, 0),
+        (Resource::Nofile, 4096),
+    ];
+    bounds.into_iter().map(|(resource, value)| lower(resource, value)).fold(Ok(()), rustix::io::Result::and)
 }
 
 /// Never raises what somebody else has set lower.

@@ -1,9 +1,9 @@
 //! Floor 1: a cell for a child process. It knows no git: what a child needs is a [`Profile`] that somebody above writes.
 //!
-//! A cell is entered by running this very program again under a hidden word ([`enter()`]): the new process confines itself
-//! and then becomes the child, or it goes on as a worker of a [`Pool`], which confines a thread for each child and lets that
-//! start it. So the gateway itself starts processes with `posix_spawn`, which does not copy a large process's page tables,
-//! and no code of ours runs between a fork and an exec. What holds in the cell:
+//! Cells are made by workers: this very program, run again under a hidden word ([`enter()`]). A worker confines a thread for
+//! each child and lets that start it; a [`Pool`] keeps workers for the next child. So the gateway itself starts processes
+//! with `posix_spawn`, which does not copy a large process's page tables, and no code of ours runs between a fork and an
+//! exec. What holds in the cell:
 //!
 //! - files: only those that the profile names (Landlock), and nothing is written but devices that it names;
 //! - system calls: only those of a list (`calls.rs`); no network, no signals to anybody, no new privileges or namespaces;
@@ -19,18 +19,24 @@ mod limits;
 mod pool;
 mod profile;
 mod report;
+mod trial;
 mod worker;
 
-use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::fmt::{self, Display};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-pub use enter::{WORD, enter};
+pub use enter::enter;
 pub use job::Job;
 pub use limits::no_core_dumps;
-pub use pool::{Pool, Running};
+pub use pool::{Pool, Running, Tally};
+use profile::Order;
 pub use profile::{Allow, Limits, Profile, User};
 pub use report::Report;
+use report::Spent;
 
 /// How much confinement an operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,13 +64,30 @@ pub struct Settings {
 /// This program, by the kernel's own name for it: the file may have been replaced since by another version.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-/// What the caller starts: a program and its arguments.
+/// Why a child was not run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Launch {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
+struct NotRun {
+    /// For operators.
+    why: String,
+    /// The system's error (errno(3)), if it was one: a shortage may be over soon, whatever else it is will not.
+    errno: Option<i32>,
+}
+
+impl NotRun {
+    /// Something that the system refused.
+    fn of(what: &dyn Display, error: std::io::Error) -> Self {
+        Self { why: format!("{what}: {error}"), errno: error.raw_os_error() }
+    }
+
+    fn because(why: impl Into<String>) -> Self {
+        Self { why: why.into(), errno: None }
+    }
+}
+
+impl Display for NotRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
 }
 
 /// Why there is no cell.
@@ -82,20 +105,20 @@ pub enum CellError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cells {
     settings: Settings,
-    helper: PathBuf,
+    program: PathBuf,
 }
 
 impl Cells {
-    /// Cells that are entered through this very program.
+    /// Cells that are made by this very program.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self::through(settings, PathBuf::from(THIS_PROGRAM))
     }
 
-    /// Cells that are entered through `helper`, a pullgate program; for code that is itself not one.
+    /// Cells that are made by `program`, a pullgate program; for code that is itself not one.
     #[must_use]
-    pub fn through(settings: Settings, helper: PathBuf) -> Self {
-        Self { settings, helper }
+    pub fn through(settings: Settings, program: PathBuf) -> Self {
+        Self { settings, program }
     }
 
     /// The settings that they are made with.
@@ -104,59 +127,27 @@ impl Cells {
         &self.settings
     }
 
-    /// How to start `program` in a cell.
-    #[must_use]
-    pub fn launch<A: AsRef<OsStr>>(&self, profile: &Profile, program: &Path, args: &[A]) -> Launch {
-        self.launch_with(false, profile, program, args)
+    /// Whether every part of a cell has to hold; `None` when there are none.
+    fn required(&self) -> Option<bool> {
+        match self.settings.mode {
+            Mode::Off => None,
+            Mode::Require => Some(true),
+            Mode::Prefer => Some(false),
+        }
     }
 
-    fn launch_with<A: AsRef<OsStr>>(&self, report: bool, profile: &Profile, program: &Path, args: &[A]) -> Launch {
-        let args = args.iter().map(|arg| arg.as_ref().to_owned());
-        let required = match self.settings.mode {
-            Mode::Off => return Launch { program: program.to_owned(), args: args.collect() },
-            Mode::Require => true,
-            Mode::Prefer => false,
-        };
-        let order = profile::Order { required, report, limits: self.settings.limits, user: self.settings.user };
-        let mut all = vec![OsString::from(WORD)];
-        order.write(&mut all);
-        profile.write(&mut all);
-        all.push("--".into());
-        all.push(program.into());
-        all.extend(args);
-        Launch { program: self.helper.clone(), args: all }
-    }
-
-    /// Runs `program` in a cell to its end, with nothing on its input, and says what was enforced. `None` in mode `Off`.
-    ///
-    /// # Errors
-    /// [`CellError`]: in mode `Require` when any part of the cell is missing; in each mode when the child fails in it.
-    pub fn trial(
-        &self,
-        profile: &Profile,
-        program: &Path,
-        args: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Option<Report>, CellError> {
-        if self.settings.mode == Mode::Off {
-            return Ok(None);
-        }
-        let launch = self.launch_with(true, profile, program, args);
-        let output = Command::new(&launch.program)
-            .args(&launch.args)
-            .current_dir("/")
-            .env_clear()
-            .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .output()
-            .map_err(CellError::Start)?;
-        let said = |bytes: &[u8]| crate::model::text::printable_bytes(bytes.trim_ascii(), 500);
-        if !output.status.success() {
-            return Err(CellError::Refused(format!("{} ({})", said(&output.stderr), output.status)));
-        }
-        match Report::read(&output.stdout) {
-            Some(report) => Ok(Some(report)),
-            None => Err(CellError::Refused(format!("the cell says {}", said(&output.stdout)))),
-        }
+    /// How a worker is started, whose orders come by this socket.
+    fn worker(&self, required: bool, orders: OwnedFd) -> Command {
+        let order = Order { required, limits: self.settings.limits, user: self.settings.user };
+        let mut words = vec![OsString::from(enter::WORD)];
+        order.write(&mut words);
+        // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
+        // posix_spawn, and every start would copy the page tables of the whole gateway.
+        let mut command = Command::new(&self.program);
+        command.args(words).current_dir("/").env_clear().process_group(0);
+        // One thread at a time allocates there: a heap for each would be made and unmade with each child (mallopt(3)).
+        command.env("MALLOC_ARENA_MAX", "1");
+        command.stdin(Stdio::from(orders)).stdout(Stdio::null()).stderr(Stdio::null());
+        command
     }
 }

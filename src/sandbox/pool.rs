@@ -3,11 +3,11 @@
 //! A worker is a process beside the gateway (`worker.rs`). It is kept for the next child, because to start one costs more
 //! than everything else that a cell costs. A child that is dropped takes its worker along, and whatever both have started.
 
-use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -15,13 +15,9 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::net::UnixStream;
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::enter::WORKER;
-use super::job::{Answer, Job, Pipes};
-use super::profile::Order;
-use super::{Cells, Mode};
+use super::job::{Answer, End, Job, Pipes};
+use super::{Cells, Spent};
 
-/// How many workers wait for work. Each has half a megabyte of its own.
-const KEPT: usize = 8;
 /// How many children one worker starts: its own processor time counts against the limit that each of them has, and what it
 /// has mapped is of the version that started it.
 const CHILDREN: u32 = 100;
@@ -30,7 +26,49 @@ const CHILDREN: u32 = 100;
 #[derive(Debug, Clone)]
 pub struct Pool {
     cells: Cells,
-    idle: Arc<Mutex<Vec<Worker>>>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    kept: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: Vec<Worker>,
+    tally: Tally,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was started since the pool was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Children.
+    pub children: u64,
+    /// Children that could not be run.
+    pub not_run: u64,
+    /// Workers.
+    pub workers: u64,
+    /// Workers that ended with a child that somebody waited for, or before they got one: killed by somebody, or for memory.
+    pub workers_lost: u64,
+    /// Processor time of the children in cells that came to their end.
+    pub cpu: Duration,
+    /// The most memory that one process of theirs had in use, in bytes.
+    pub peak_bytes: u64,
+}
+
+impl Tally {
+    fn add(&mut self, spent: Spent) {
+        self.cpu += Duration::from_micros(spent.cpu_micros);
+        self.peak_bytes = self.peak_bytes.max(spent.peak_bytes);
+    }
 }
 
 /// A running child with the three ends of its pipes. Dropping it ends it and everything it started.
@@ -49,7 +87,7 @@ pub struct Running {
 enum How {
     Alone(Group),
     /// `None` when it has ended.
-    Worked(Option<Worker>, Arc<Mutex<Vec<Worker>>>),
+    Worked(Option<Worker>, Arc<Shared>),
 }
 
 /// A process that leads a group, and the group.
@@ -88,43 +126,55 @@ struct Worker {
 }
 
 impl Pool {
-    /// No worker yet: each is started when there is none to spare.
+    /// Of the workers that wait for work so many are kept; each has half a megabyte of its own. There is none yet: each is
+    /// started when there is none to spare.
     #[must_use]
-    pub fn new(cells: Cells) -> Self {
-        Self { cells, idle: Arc::default() }
+    pub fn new(cells: Cells, kept: usize) -> Self {
+        Self { cells, shared: Arc::new(Shared { state: Mutex::default(), kept }) }
     }
 
-    /// Starts a child. That it could not be confined or executed shows as its end, with status 125 and a word on its
-    /// standard error.
+    /// What was started so far.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.shared.lock().tally
+    }
+
+    /// Starts a child. That it could not be confined or executed shows as its end, and why on its standard error.
     ///
     /// # Errors
-    /// The system's, when there is no worker and none can be started.
+    /// The system's, when there is no worker and none can be started; `InvalidInput` for a job that is too long, or has a
+    /// NUL in it.
     pub fn start(&self, job: &Job) -> std::io::Result<Running> {
-        let required = match self.cells.settings().mode {
-            Mode::Off => return alone(job),
-            Mode::Require => true,
-            Mode::Prefer => false,
+        let Some(required) = self.cells.required() else {
+            let running = alone(job)?;
+            self.shared.lock().tally.children += 1;
+            return Ok(running);
         };
+        let packed = job.packed()?;
         let [(stdin, to), (from, stdout), (complaints, stderr)] =
             [pipe_with(PipeFlags::CLOEXEC)?, pipe_with(PipeFlags::CLOEXEC)?, pipe_with(PipeFlags::CLOEXEC)?];
         let pipes = Pipes { stdin, stdout, stderr };
         let worker = loop {
-            let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let idle = self.shared.lock().idle.pop();
             let fresh = idle.is_none();
             let mut worker = idle.map_or_else(|| self.worker(required), Ok)?;
             worker.children += 1;
-            match job.send(worker.socket.as_fd(), &pipes) {
+            match packed.send(worker.socket.as_fd(), &pipes) {
                 Ok(()) => break worker,
                 // Somebody ended it while it had nothing to do.
-                Err(error) if !fresh => tracing::debug!(%error, "a worker is gone"),
+                Err(error) if !fresh && is_gone(&error) => {
+                    tracing::warn!(%error, "a worker that makes cells is gone; there are others");
+                    self.shared.lock().tally.workers_lost += 1;
+                }
                 Err(error) => return Err(error),
             }
         };
+        self.shared.lock().tally.children += 1;
         Ok(Running {
             stdin: Some(ChildStdin::from_std(to.into())?),
             stdout: ChildStdout::from_std(from.into())?,
             stderr: ChildStderr::from_std(complaints.into())?,
-            how: How::Worked(Some(worker), Arc::clone(&self.idle)),
+            how: How::Worked(Some(worker), Arc::clone(&self.shared)),
         })
     }
 
@@ -133,20 +183,17 @@ impl Pool {
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         // Theirs waits for each order.
         rustix::io::ioctl_fionbio(&theirs, false)?;
-        let settings = self.cells.settings();
-        let order = Order { required, report: false, limits: settings.limits, user: settings.user };
-        let mut words = vec![OsString::from(WORKER)];
-        order.write(&mut words);
-        words.push("--".into());
-        // Nothing here may need code between fork and exec (`pre_exec`, `uid`): then the standard library could not use
-        // posix_spawn, and every start would copy the page tables of the whole gateway.
-        let mut command = Command::new(&self.cells.helper);
-        command.args(words).current_dir("/").env_clear();
-        // One thread at a time allocates there: a heap for each would be made and unmade with each child (mallopt(3)).
-        command.env("MALLOC_ARENA_MAX", "1");
-        command.stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Worker { _group: Group::start(&mut command)?, socket: UnixStream::from_std(ours.into())?, children: 0 })
+        let mut command = Command::from(self.cells.worker(required, theirs));
+        let worker =
+            Worker { _group: Group::start(&mut command)?, socket: UnixStream::from_std(ours.into())?, children: 0 };
+        self.shared.lock().tally.workers += 1;
+        Ok(worker)
     }
+}
+
+/// Whether nobody is at the other end of a socket any more.
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset)
 }
 
 /// Starts it without a cell.
@@ -168,44 +215,60 @@ impl Running {
     /// Waits for the end; `None` for an end by signal. May be dropped and called again.
     ///
     /// # Errors
-    /// The system's; `NotFound` when it was waited for already.
+    /// When it was not run: the system's error, or another where it was none; why stands on its standard error. `NotFound`
+    /// when it was waited for already.
     pub async fn wait(&mut self) -> std::io::Result<Option<i32>> {
-        let (worker, idle) = match &mut self.how {
+        let (worker, shared) = match &mut self.how {
             How::Alone(group) => {
                 let status = group.process.wait().await?;
                 group.id = None;
                 return Ok(status.code());
             }
-            How::Worked(worker, idle) => (worker, idle),
+            How::Worked(worker, shared) => (worker, shared),
         };
         let answer = worker.as_ref().ok_or(ErrorKind::NotFound)?.answer().await?;
-        let Some(answer) = answer else {
+        let Some(Answer { end, clean, spent }) = answer else {
             // Killed, with its child.
             *worker = None;
+            shared.lock().tally.workers_lost += 1;
+            tracing::warn!("a worker that makes cells ended with its child");
             return Ok(None);
         };
-        // What is not kept is dropped, and that ends it.
-        let reusable = worker.take().filter(|worker| answer.clean && worker.children < CHILDREN);
-        let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < KEPT {
-            idle.extend(reusable);
+        let ran = matches!(end, End::Ran { .. });
+        // Whatever kept it from running one may be its own, and over for the next worker.
+        let mut reusable = worker.take().filter(|worker| clean && ran && worker.children < CHILDREN);
+        {
+            let mut state = shared.lock();
+            state.tally.add(spent);
+            state.tally.not_run += u64::from(!ran);
+            if state.idle.len() < shared.kept {
+                state.idle.extend(reusable.take());
+            }
         }
-        Ok(answer.code)
+        // What is not kept ends here.
+        drop(reusable);
+        match end {
+            End::Ran { code, .. } => Ok(code),
+            End::NotRun { errno } => {
+                let unknown = || std::io::Error::other("it could not be confined");
+                Err(errno.map_or_else(unknown, std::io::Error::from_raw_os_error))
+            }
+        }
     }
 }
 
 impl Worker {
     /// `None` when it is gone.
     async fn answer(&self) -> std::io::Result<Option<Answer>> {
-        let mut bytes = [0u8; Answer::LENGTH];
+        let mut bytes = [0u8; Answer::LONGEST];
         loop {
             self.socket.readable().await?;
             match self.socket.try_read(&mut bytes) {
                 Ok(0) => return Ok(None),
-                Ok(_) => return Answer::read(&bytes).map(Some).ok_or_else(|| ErrorKind::InvalidData.into()),
+                Ok(length) => return Answer::read(bytes.get(..length).unwrap_or_default()).map(Some),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 // It ended with an order unread.
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if is_gone(&error) => return Ok(None),
                 Err(error) => return Err(error),
             }
         }

@@ -1,7 +1,7 @@
-//! What a child may touch, and how that is written on the command line of the helper.
+//! What a child may touch, and what holds for all children of a worker; and how both are written.
 //!
-//! The command line is our own program's, made by [`super::Cells::launch`]; no byte of a client is on it. It is parsed
-//! strictly all the same: a helper that does not understand its order must not run anything.
+//! Both are our own program's words; no byte of a client is among them. They are parsed strictly all the same: a worker that
+//! does not understand its order must not run anything.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -87,13 +87,11 @@ pub struct User {
     pub gid: u32,
 }
 
-/// What holds for a whole cell, or for all that a worker makes.
+/// What holds for all cells that a worker makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Order {
     /// Every part has to hold, or nothing is run.
     pub(super) required: bool,
-    /// To write a [`super::Report`] to standard output first.
-    pub(super) report: bool,
     pub(super) limits: Limits,
     pub(super) user: Option<User>,
 }
@@ -101,9 +99,6 @@ pub(super) struct Order {
 impl Order {
     pub(super) fn write(&self, into: &mut Vec<OsString>) {
         into.push(if self.required { "require" } else { "prefer" }.into());
-        if self.report {
-            into.push("report".into());
-        }
         into.extend(["memory".into(), self.limits.memory.to_string().into()]);
         into.extend(["cpu".into(), self.limits.cpu.to_string().into()]);
         if let Some(User { uid, gid }) = self.user {
@@ -124,52 +119,26 @@ pub(super) fn allow_of<'a>(word: &str, words: &mut impl Iterator<Item = &'a OsSt
     })
 }
 
-/// A whole command line of the helper.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) order: Order,
-    pub(super) profile: Profile,
-    pub(super) program: PathBuf,
-    pub(super) args: Vec<OsString>,
-}
-
-impl Call {
-    /// Reads the words behind the helper's own. `None` when they are not what [`Order::write`] and [`Profile::write`] make.
+impl Order {
+    /// Reads the words behind a worker's own: an order as [`Order::write`] writes it, and nothing more.
     pub(super) fn read(words: &[OsString]) -> Option<Self> {
         let mut words = words.iter();
-        let (order, profile) = head(&mut words)?;
-        Some(Self { order, profile, program: words.next()?.into(), args: words.cloned().collect() })
-    }
-}
-
-impl Order {
-    /// Reads the words behind a worker's own: an order and its end, nothing more.
-    pub(super) fn of_worker(words: &[OsString]) -> Option<Self> {
-        let mut words = words.iter();
-        let (order, profile) = head(&mut words)?;
-        (profile.0.is_empty() && !order.report && words.next().is_none()).then_some(order)
-    }
-}
-
-/// All up to the two dashes.
-fn head<'a>(words: &mut impl Iterator<Item = &'a OsString>) -> Option<(Order, Profile)> {
-    let required = match words.next()?.to_str()? {
-        "require" => true,
-        "prefer" => false,
-        _ => return None,
-    };
-    let (mut report, mut memory, mut cpu, mut user, mut allowed) = (false, None, None, None, Vec::new());
-    loop {
-        match words.next()?.to_str()? {
-            "--" => break,
-            "report" => report = true,
-            "memory" => memory = Some(number(words.next()?)?),
-            "cpu" => cpu = Some(number(words.next()?)?),
-            "user" => user = Some(User { uid: number(words.next()?)?, gid: number(words.next()?)? }),
-            word => allowed.push(allow_of(word, words)?),
+        let required = match words.next()?.to_str()? {
+            "require" => true,
+            "prefer" => false,
+            _ => return None,
+        };
+        let (mut memory, mut cpu, mut user) = (None, None, None);
+        while let Some(word) = words.next() {
+            match word.to_str()? {
+                "memory" => memory = Some(number(words.next()?)?),
+                "cpu" => cpu = Some(number(words.next()?)?),
+                "user" => user = Some(User { uid: number(words.next()?)?, gid: number(words.next()?)? }),
+                _ => return None,
+            }
         }
+        Some(Self { required, limits: Limits { memory: memory?, cpu: cpu? }, user })
     }
-    Some((Order { required, report, limits: Limits { memory: memory?, cpu: cpu? }, user }, Profile(allowed)))
 }
 
 fn number<T: std::str::FromStr>(word: &OsStr) -> Option<T> {
@@ -180,57 +149,8 @@ fn number<T: std::str::FromStr>(word: &OsStr) -> Option<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use std::os::unix::ffi::OsStringExt as _;
-
-    fn path() -> impl Strategy<Value = PathBuf> {
-        prop_oneof![
-            prop::collection::vec(1u8..=255, 1..20).prop_map(|bytes| OsString::from_vec(bytes).into()),
-            // The words of the order themselves.
-            prop::sample::select(vec!["--", "here", "execute", "require"]).prop_map(PathBuf::from),
-        ]
-    }
-
-    fn allow() -> impl Strategy<Value = Allow> {
-        prop_oneof![
-            path().prop_map(Allow::Execute),
-            path().prop_map(Allow::Read),
-            path().prop_map(Allow::Beneath),
-            path().prop_map(Allow::Device),
-            Just(Allow::Here),
-        ]
-    }
 
     proptest! {
-        #[test]
-        fn what_is_written_reads_back(
-            allowed in prop::collection::vec(allow(), 0..12),
-            (required, report) in any::<(bool, bool)>(),
-            (memory, cpu) in any::<(u64, u64)>(),
-            user in any::<Option<(u32, u32)>>(),
-            program in path(),
-            args in prop::collection::vec(path().prop_map(PathBuf::into_os_string), 0..4),
-        ) {
-            let user = user.map(|(uid, gid)| User { uid, gid });
-            let order = Order { required, report, limits: Limits { memory, cpu }, user };
-            let call = Call { order, profile: Profile::new(allowed), program, args };
-            let mut words = Vec::new();
-            call.order.write(&mut words);
-            call.profile.write(&mut words);
-            words.push("--".into());
-            words.push(call.program.clone().into());
-            words.extend(call.args.iter().cloned());
-            prop_assert_eq!(Call::read(&words), Some(call));
-            // Who gets a whole call as a worker's order works for nobody.
-            prop_assert_eq!(Order::of_worker(&words), None);
-        }
-
-        #[test]
-        fn other_words_are_no_order(words in prop::collection::vec("[a-z-]{0,8}", 0..8)) {
-            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
-            prop_assert_eq!(Call::read(&words), None);
-            prop_assert_eq!(Order::of_worker(&words), None);
-        }
-
         #[test]
         fn the_order_of_a_worker_reads_back(
             required: bool,
@@ -238,12 +158,20 @@ mod tests {
             user in any::<Option<(u32, u32)>>(),
         ) {
             let user = user.map(|(uid, gid)| User { uid, gid });
-            let order = Order { required, report: false, limits: Limits { memory, cpu }, user };
+            let order = Order { required, limits: Limits { memory, cpu }, user };
             let mut words = Vec::new();
             order.write(&mut words);
-            prop_assert_eq!(Order::of_worker(&words), None);
+            prop_assert_eq!(Order::read(&words), Some(order));
+            // One that is cut short, or goes on, is none.
+            prop_assert_eq!(Order::read(&words[..words.len() - 1]), None);
             words.push("--".into());
-            prop_assert_eq!(Order::of_worker(&words), Some(order));
+            prop_assert_eq!(Order::read(&words), None);
+        }
+
+        #[test]
+        fn other_words_are_no_order(words in prop::collection::vec("[a-z-]{0,8}", 0..8)) {
+            let words: Vec<OsString> = words.into_iter().map(OsString::from).collect();
+            prop_assert_eq!(Order::read(&words), None);
         }
     }
 }

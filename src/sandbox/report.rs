@@ -1,9 +1,11 @@
-//! What a cell enforced, as the helper says it and the gateway reads it.
+//! What a cell enforced, and what its child took, as a worker says it.
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// What the kernel enforces in a cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
     /// The version of Landlock's interface that is used; `None` where there is none.
     pub landlock: Option<u32>,
@@ -13,33 +15,11 @@ pub struct Report {
     pub limits: bool,
 }
 
-const START: &str = "pullgate-cell";
-
 impl Report {
     /// Whether every part holds.
     #[must_use]
     pub fn whole(&self) -> bool {
         self.landlock.is_some() && self.calls && self.limits
-    }
-
-    /// One line.
-    pub(super) fn line(&self) -> String {
-        format!("{START} {} {} {}\n", self.landlock.unwrap_or(0), u8::from(self.calls), u8::from(self.limits))
-    }
-
-    /// From the start of what a child wrote.
-    pub(super) fn read(output: &[u8]) -> Option<Self> {
-        let line = output.split(|byte| *byte == b'\n').next()?;
-        let mut words = std::str::from_utf8(line).ok()?.split(' ');
-        (words.next()? == START).then_some(())?;
-        let landlock = words.next()?.parse().ok()?;
-        let flag = |word: &str| match word {
-            "0" => Some(false),
-            "1" => Some(true),
-            _ => None,
-        };
-        let (calls, limits) = (flag(words.next()?)?, flag(words.next()?)?);
-        Some(Self { landlock: (landlock > 0).then_some(landlock), calls, limits })
     }
 }
 
@@ -54,20 +34,11 @@ impl fmt::Display for Report {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_reads_back() {
-        for report in [
-            Report { landlock: Some(7), calls: true, limits: true },
-            Report { landlock: None, calls: false, limits: true },
-        ] {
-            assert_eq!(Report::read(format!("{}git version 2\n", report.line()).as_bytes()), Some(report));
-        }
-        for other in ["", "git version 2.47.3\n", "pullgate-cell\n", "pullgate-cell 7 1 2\n", "pullgate-cell x 1 1\n"] {
-            assert_eq!(Report::read(other.as_bytes()), None, "{other}");
-        }
-    }
+/// What a child took, with all that it started and that has ended (getrusage(2)).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Spent {
+    /// Processor time, in microseconds.
+    pub(super) cpu_micros: u64,
+    /// The most memory that one process of this or an earlier child of the same worker had in use, in bytes.
+    pub(super) peak_bytes: u64,
 }

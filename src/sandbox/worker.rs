@@ -9,6 +9,8 @@ use std::io::Write as _;
 use std::os::fd::BorrowedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{
     Pid, PidfdFlags, Signal, WaitOptions, chdir, fchdir, getpid, kill_current_process_group, pidfd_open,
@@ -16,9 +18,10 @@ use rustix::process::{
 };
 
 use super::calls::Filter;
-use super::enter::{NOT_RUN, prepare, wall};
-use super::job::{Answer, Job, Pipes};
+use super::enter::{prepare, wall};
+use super::job::{Answer, End, Job, Pipes};
 use super::profile::Order;
+use super::{NotRun, Report, Spent};
 
 /// The stack of the thread that starts a child: it calls a few functions deep. In bytes.
 const STACK: usize = 256 * 1024;
@@ -40,8 +43,10 @@ pub(super) fn work(order: &Order) -> Option<()> {
             Ok(None) => return Some(()),
             Err(_) => return None,
         };
-        let code = maker.run(job, pipes, gateway);
-        let answer = Answer { code, clean: sees_all && nothing_is_left() };
+        let before = of_children();
+        let end = maker.run(job, pipes, gateway);
+        let clean = sees_all && nothing_is_left();
+        let answer = Answer { end, clean, spent: since(before) };
         if answer.send(gateway).is_err() || !answer.clean {
             end_all();
         }
@@ -50,52 +55,69 @@ pub(super) fn work(order: &Order) -> Option<()> {
 
 #[derive(Debug)]
 struct Maker {
-    prepared: Result<bool, String>,
+    prepared: Result<bool, NotRun>,
     required: bool,
     calls: Filter,
 }
 
 impl Maker {
     /// Runs a child to its end.
-    fn run(&self, job: Job, pipes: Pipes, gateway: BorrowedFd<'_>) -> Option<i32> {
+    fn run(&self, job: Job, pipes: Pipes, gateway: BorrowedFd<'_>) -> End {
         let complaint = pipes.stderr.try_clone();
         let started = self.start(job, pipes);
         // Its folder is none of this process's.
-        let back = chdir("/").map_err(|errno| format!("the root folder: {errno}"));
+        let back = chdir("/").map_err(|errno| NotRun::of(&"the root folder", errno.into()));
         match started.and_then(|child| back.map(|()| child)) {
-            Ok(mut child) => {
+            Ok((mut child, report)) => {
                 // The gateway waits for its end, and this would be one end more.
                 drop(complaint);
-                end_of(&mut child, gateway).and_then(|status| status.code())
+                End::Ran { report, code: end_of(&mut child, gateway).and_then(|status| status.code()) }
             }
             Err(why) => {
                 if let Ok(complaint) = complaint {
                     // There is nobody to tell that nobody can be told.
                     drop(writeln!(std::fs::File::from(complaint), "pullgate: not run: {why}"));
                 }
-                Some(NOT_RUN.into())
+                End::NotRun { errno: why.errno }
             }
         }
     }
 
-    fn start(&self, job: Job, pipes: Pipes) -> Result<Child, String> {
-        self.prepared.as_ref().map_err(Clone::clone)?;
+    fn start(&self, job: Job, pipes: Pipes) -> Result<(Child, Report), NotRun> {
+        let bounds = self.prepared.clone()?;
         // The thread and its child share the folder with this one.
-        fchdir(&job.directory).map_err(|errno| format!("its folder: {errno}"))?;
+        fchdir(&job.directory).map_err(|errno| NotRun::of(&"its folder", errno.into()))?;
         let mut command = Command::new(&job.program);
         command.args(&job.args).env_clear().envs(job.environment);
         command.stdin(Stdio::from(pipes.stdin)).stdout(Stdio::from(pipes.stdout)).stderr(Stdio::from(pipes.stderr));
-        let (profile, failed) = (&job.profile, |error: std::io::Error| format!("{}: {error}", job.program.display()));
+        let (profile, failed) = (&job.profile, |error| NotRun::of(&job.program.display(), error));
         std::thread::scope(|scope| {
             let confined = move || {
-                wall(profile, self.required, &self.calls)?;
-                command.spawn().map_err(failed)
+                let report = wall(profile, self.required, bounds, &self.calls)?;
+                Ok((command.spawn().map_err(failed)?, report))
             };
             let thread = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, confined);
-            let thread = thread.map_err(|error| format!("a thread: {error}"))?;
-            thread.join().unwrap_or_else(|_| Err("the thread that confines is gone".to_owned()))
+            let thread = thread.map_err(|error| NotRun::of(&"a thread", error))?;
+            thread.join().unwrap_or_else(|_| Err(NotRun::because("the thread that confines is gone")))
         })
     }
+}
+
+/// What all children that have ended took; `None` where the system does not say.
+fn of_children() -> Option<Usage> {
+    getrusage(UsageWho::RUSAGE_CHILDREN).ok()
+}
+
+/// What was taken since.
+fn since(before: Option<Usage>) -> Spent {
+    let (Some(before), Some(now)) = (before, of_children()) else { return Spent::default() };
+    let micros = |usage: &Usage| {
+        let times = [usage.user_time(), usage.system_time()];
+        times.iter().map(|time| time.tv_sec() * 1_000_000 + time.tv_usec()).sum::<i64>()
+    };
+    let cpu_micros = u64::try_from(micros(&now) - micros(&before)).unwrap_or_default();
+    // In KiB, as getrusage(2) says.
+    Spent { cpu_micros, peak_bytes: u64::try_from(now.max_rss()).unwrap_or_default() * 1024 }
 }
 
 /// Waits for a child's end. Ends everything when the gateway is gone before.
@@ -139,6 +161,6 @@ fn nothing_is_left() -> bool {
 /// Ends this process and everything that it has started.
 fn end_all() {
     if kill_current_process_group(Signal::KILL).is_err() {
-        std::process::exit(NOT_RUN.into());
+        std::process::exit(1);
     }
 }

@@ -6,16 +6,15 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use pullgate::sandbox::{Limits, Mode, Pool, Settings};
+use pullgate::sandbox::{Limits, Mode, Settings};
 
-use crate::support::{cells, ended, job, me, mode, profile};
+use crate::support::{ended, job, me, mode, pool};
 
 /// How the child is told where things are.
 const PLACE: &str = "CELL_TEST_PLACE";
@@ -116,15 +115,8 @@ fn the_child() {
     }
 }
 
-/// Who makes the cell.
-#[derive(Debug, Clone, Copy)]
-enum Maker {
-    Helper,
-    Worker,
-}
-
 /// What each act came to for a child with these settings.
-fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
+fn acts(settings: Settings) -> BTreeMap<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let place = dir.path().canonicalize().unwrap();
     for folder in ["here", "foreign"] {
@@ -144,31 +136,11 @@ fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
         (VICTIM, victim.id().to_string()),
         (PORT, tcp.local_addr().unwrap().port().to_string()),
     ];
-    let text = match maker {
-        Maker::Helper => {
-            let launch = cells(settings).launch(&profile(), &me(), &args);
-            environment.push((STRAY, "77".to_owned()));
-            // A shell opens the stray descriptor and becomes what is launched.
-            let output = Command::new("/bin/bash")
-                .args(["-c", "exec 77</dev/null; exec \"$@\"", "bash"])
-                .arg(launch.program)
-                .args(launch.args)
-                .current_dir(&here)
-                .envs(environment)
-                .process_group(0)
-                .stdin(Stdio::null())
-                .output()
-                .unwrap();
-            String::from_utf8_lossy(&output.stdout).into_owned()
-        }
-        Maker::Worker => {
-            let null = fs::File::open("/dev/null").unwrap();
-            let stray = rustix::io::fcntl_dupfd_cloexec(&null, 77).unwrap();
-            rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).unwrap();
-            environment.push((STRAY, std::os::fd::AsRawFd::as_raw_fd(&stray).to_string()));
-            ended(&Pool::new(cells(settings)), &job(&args, &here, &environment)).out
-        }
-    };
+    let null = fs::File::open("/dev/null").unwrap();
+    let stray = rustix::io::fcntl_dupfd_cloexec(&null, 77).unwrap();
+    rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).unwrap();
+    environment.push((STRAY, std::os::fd::AsRawFd::as_raw_fd(&stray).to_string()));
+    let text = ended(&pool(settings), &job(&args, &here, &environment)).out;
     victim.kill().unwrap();
     victim.wait().unwrap();
     let found: BTreeMap<_, _> = text
@@ -185,21 +157,19 @@ fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
 fn every_forbidden_act_is_denied_in_a_cell() {
     let limits = Limits { memory: 512 << 20, cpu: 60 };
     let settings = Settings { limits, ..mode(Mode::Require) };
-    for maker in [Maker::Helper, Maker::Worker] {
-        let free = acts(mode(Mode::Off), maker);
-        let confined = acts(settings, maker);
-        eprintln!("\nas user {}, by a {maker:?}\n{:46} {:44} in a cell", nix::unistd::geteuid(), "act", "without");
-        for (name, _) in ALLOWED.iter().chain(FORBIDDEN) {
-            eprintln!("{name:46} {:44} {}", free[*name], confined[*name]);
-        }
-        for (name, _) in ALLOWED {
-            assert_eq!(confined[*name], "done", "{name}");
-        }
-        let escaped: Vec<_> =
-            FORBIDDEN.iter().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
-        assert!(escaped.is_empty(), "{escaped:?}");
-        // The acts are real ones: most of them succeed without a cell, as whatever user.
-        let real = FORBIDDEN.iter().filter(|(name, _)| free[*name] == "done").count();
-        assert!(real >= 27, "only {real} of {} can be done without a cell", FORBIDDEN.len());
+    let free = acts(mode(Mode::Off));
+    let confined = acts(settings);
+    eprintln!("\nas user {}\n{:46} {:44} in a cell", nix::unistd::geteuid(), "act", "without");
+    for (name, _) in ALLOWED.iter().chain(FORBIDDEN) {
+        eprintln!("{name:46} {:44} {}", free[*name], confined[*name]);
     }
+    for (name, _) in ALLOWED {
+        assert_eq!(confined[*name], "done", "{name}");
+    }
+    let escaped: Vec<_> =
+        FORBIDDEN.iter().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
+    assert!(escaped.is_empty(), "{escaped:?}");
+    // The acts are real ones: most of them succeed without a cell, as whatever user.
+    let real = FORBIDDEN.iter().filter(|(name, _)| free[*name] == "done").count();
+    assert!(real >= 27, "only {real} of {} can be done without a cell", FORBIDDEN.len());
 }

@@ -18,6 +18,11 @@ pub(crate) fn cells(settings: Settings) -> Cells {
     Cells::through(settings, program())
 }
 
+/// Workers for as many children at a time as a test has.
+pub(crate) fn pool(settings: Settings) -> Pool {
+    Pool::new(cells(settings), 8)
+}
+
 pub(crate) fn mode(mode: Mode) -> Settings {
     Settings { mode, ..Settings::default() }
 }
@@ -46,6 +51,8 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
+    /// That it was not run.
+    pub(crate) not_run: Option<std::io::Error>,
     pub(crate) out: String,
     pub(crate) err: String,
 }
@@ -63,7 +70,11 @@ pub(crate) async fn ended_in(pool: &Pool, job: &Job) -> Ended {
     read.0.unwrap();
     read.1.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ended { code: running.wait().await.unwrap(), out: text(out), err: text(err) }
+    let (code, not_run) = match running.wait().await {
+        Ok(code) => (code, None),
+        Err(error) => (None, Some(error)),
+    };
+    Ended { code, not_run, out: text(out), err: text(err) }
 }
 
 /// As git's profile is made: itself, the loader, the libraries, the working directory and the null device.

@@ -2,17 +2,17 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use pullgate::sandbox::{Allow, Mode, Pool, Running, Settings, User};
+use pullgate::sandbox::{Mode, Pool, Running, Settings};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead};
 
-use crate::support::{cells, child, ended, ended_in, job, me, mode, profile, program, runtime};
+use crate::support::{self, child, ended, ended_in, job, me, mode, program, runtime};
 
 fn pool() -> Pool {
-    Pool::new(cells(mode(Mode::Require)))
+    support::pool(mode(Mode::Require))
 }
 
 /// A child that says who started it, and ends.
@@ -120,6 +120,20 @@ fn a_worker_goes_on_with_the_next_child_and_not_for_ever() {
     });
 }
 
+/// A job that no worker can take costs no worker.
+#[test]
+fn a_job_that_is_too_long_is_refused_and_nothing_else() {
+    let pool = pool();
+    runtime().block_on(async {
+        let who = child("workers::who_started_me");
+        let first = starter(&ended_in(&pool, &who).await.out);
+        let mut long = child("workers::who_started_me");
+        long.args.push("x".repeat(200_000).into());
+        assert_eq!(pool.start(&long).unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        assert_eq!(starter(&ended_in(&pool, &who).await.out), first);
+    });
+}
+
 #[test]
 fn a_worker_that_is_gone_is_replaced() {
     let pool = pool();
@@ -139,6 +153,7 @@ fn a_worker_that_is_gone_is_replaced() {
         assert_eq!(running.wait().await.unwrap(), None);
         is_gone(left);
         is_gone(waits);
+        assert_eq!((pool.tally().workers, pool.tally().workers_lost), (2, 2));
     });
 }
 
@@ -186,9 +201,13 @@ fn a_child_that_ends_by_a_signal_or_with_a_status_says_so() {
     let odd = ended(&pool, &job(&["--no-such-option"], Path::new("/"), &[]));
     assert!(odd.code.is_some_and(|code| code != 0 && code != 125), "{odd:?}");
     let limits = pullgate::sandbox::Limits { memory: 1 << 30, cpu: 1 };
-    let short = Pool::new(cells(Settings { limits, ..mode(Mode::Require) }));
+    let short = support::pool(Settings { limits, ..mode(Mode::Require) });
     let killed = ended(&short, &child("workers::who_computes"));
-    assert_eq!(killed.code, None, "{killed:?}");
+    assert!(killed.code.is_none() && killed.not_run.is_none(), "{killed:?}");
+    // And what it took is counted: that second, and a process.
+    let tally = short.tally();
+    assert!(tally.cpu > Duration::from_millis(500) && tally.cpu < Duration::from_secs(30), "{tally:?}");
+    assert!(tally.peak_bytes > 100_000 && tally.children == 1 && tally.not_run == 0, "{tally:?}");
 }
 
 /// A child that computes for longer than it may.
@@ -202,38 +221,9 @@ fn who_computes() {
 }
 
 #[test]
-fn a_worker_starts_nothing_that_it_cannot_confine() {
-    let pool = pool();
-    let mut missing = child("workers::who_started_me");
-    missing.profile = profile().and([Allow::Execute("/nonexistent".into())]);
-    let runtime = runtime();
-    let said = runtime.block_on(ended_in(&pool, &missing));
-    assert!(said.code == Some(125) && said.err.contains("/nonexistent"), "{said:?}");
-    // A program that the profile does not name is not executed.
-    let mut other = child("workers::who_started_me");
-    other.program = PathBuf::from("/bin/sh");
-    let said = runtime.block_on(ended_in(&pool, &other));
-    assert!(said.code == Some(125) && said.err.contains("Permission denied"), "{said:?}");
-    if rustix::process::geteuid().is_root() {
-        // Nor is anything executed as root when it should be somebody else.
-        let user = Some(User { uid: 65534, gid: 65534 });
-        let someone = Pool::new(cells(Settings { user, ..mode(Mode::Require) }));
-        let said = ended(&someone, &child("workers::who_am_i"));
-        assert!(said.out.contains("\nuser|65534\n") || said.code == Some(125), "{said:?}");
-    }
-}
-
-/// A child that says who it is.
-#[test]
-#[ignore = "is the child of another test"]
-fn who_am_i() {
-    println!("\nuser|{}", rustix::process::geteuid().as_raw());
-}
-
-#[test]
 fn a_worker_is_for_the_gateway_alone() {
-    let order = ["__cells", "require", "memory", "1000000000", "cpu", "60", "--"];
-    let mut cases = vec![(vec!["__cells"], true), (order[..6].to_vec(), true)];
+    let order = ["__cells", "require", "memory", "1000000000", "cpu", "60"];
+    let mut cases = vec![(vec!["__cells"], true), (order[..5].to_vec(), true)];
     // Its input is no socket; it leads no group.
     cases.extend([(order.to_vec(), true), (order.to_vec(), false)]);
     for (words, leads) in cases {

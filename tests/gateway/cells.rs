@@ -120,3 +120,27 @@ fn a_daemon_that_is_root_serves_as_the_user_that_is_configured() {
     let said = gateway.git(&key, &["ls-remote", &gateway.url("acme/private")]).failed();
     assert!(said.contains("[repository]") && !said.contains(secret.to_str().unwrap()), "{said}");
 }
+
+/// A machine that has too many processes for a moment is busy; the repository is whole.
+#[test]
+fn a_git_that_there_is_no_process_for_is_told_as_a_shortage() {
+    use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not run: only root can have a user for git whose processes are few");
+        return;
+    }
+    let gateway = Gateway::start_with(|config| always_git(config).replace("user = \"\"", "user = \"nobody\""));
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    open_to_others(&gateway);
+    let daemon = Some(gateway.process());
+    // The limit holds for users other than root: a worker has become one when it starts the thread that starts git.
+    let usual = getrlimit(Resource::Nproc);
+    prlimit(daemon, Resource::Nproc, Rlimit { current: Some(0), ..usual.clone() }).unwrap();
+    for version in ["protocol.version=2", "protocol.version=0"] {
+        let said = gateway.git(&key, &["-c", version, "ls-remote", &gateway.url("acme/app")]).failed();
+        assert!(said.contains("[busy]") && !said.contains("[repository]"), "{version}: {said}");
+    }
+    prlimit(daemon, Resource::Nproc, usual).unwrap();
+    gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok();
+}

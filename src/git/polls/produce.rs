@@ -97,7 +97,7 @@ async fn said(mut child: Running, question: Bytes) -> Result<Bytes, Why> {
             return Err("many-refs");
         }
     }
-    let (_, ended) = exit_of(&mut child, &mut complaint).await;
+    let ended = exit_of(&mut child, &mut complaint).await.ended;
     complaint.log();
     if ended == Ended::Served { Ok(bytes.freeze()) } else { Err("failed-git") }
 }

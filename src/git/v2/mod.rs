@@ -18,7 +18,7 @@ use super::clocks::Clocks;
 use super::inbound::Inbound;
 use super::polls::ask::Ask;
 use super::polls::{self, Capabilities};
-use super::pump::{Served, refusal_in, send_all};
+use super::pump::{Exit, Served, refusal_in, send_all};
 use super::slots::Slot;
 use super::turn::{self, NoSlot};
 use super::{Git, Outbound, cannot_start};
@@ -102,8 +102,13 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         (Ended::Served, None) => (0, ended),
         (Ended::Served, Some(own)) => match own.exit().await {
             // git complains of a client that leaves in the middle; the fault is not its own.
-            (status, Ended::Failed) if talk.client_ended && talk.bytes_out > 0 => (status, Ended::ClientGone),
-            other => other,
+            Exit { status, ended: Ended::Failed, .. } if talk.client_ended && talk.bytes_out > 0 => {
+                (status, Ended::ClientGone)
+            }
+            exit => {
+                talk.why = exit.why;
+                (exit.status, exit.ended)
+            }
         },
         (Ended::ClientGone, own) if talk.inbound.flooded() => {
             own.inspect(Own::log);

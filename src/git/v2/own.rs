@@ -4,11 +4,10 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
 
 use super::frames::Answers;
-use crate::audit::Ended;
 use crate::gate::Fetch;
 use crate::git::Git;
 use crate::git::child;
-use crate::git::pump::{Complaint, PIECE, exit_of, write_some};
+use crate::git::pump::{Complaint, Exit, PIECE, exit_of, write_some};
 use crate::sandbox::Running;
 
 /// A git that serves one connection.
@@ -128,7 +127,7 @@ impl Own {
     }
 
     /// How it ended, once it has nothing more to say.
-    pub(super) async fn exit(mut self) -> (u32, Ended) {
+    pub(super) async fn exit(mut self) -> Exit {
         self.child.stdin = None;
         let exit = exit_of(&mut self.child, &mut self.complaint).await;
         self.complaint.log();

@@ -10,7 +10,7 @@ use super::frames::{NotAnAnswer, OneAnswer};
 use crate::audit::Ended;
 use crate::cache::Writer;
 use crate::git::child::Ready;
-use crate::git::pump::{Complaint, PIECE, exit_of};
+use crate::git::pump::{Complaint, Exit, PIECE, exit_of};
 use crate::git::slots::Place;
 
 /// How long lines are gathered before those who wait get them, and how many bytes of them: each handing over goes to the disk
@@ -112,7 +112,7 @@ async fn done(work: Work) -> Result<(), Failure> {
             () = tokio::time::sleep_until(end) => return Err(Failure::TooLong),
         }
     }
-    let (status, ended) = exit_of(&mut child, &mut complaint).await;
+    let Exit { status, ended, .. } = exit_of(&mut child, &mut complaint).await;
     drop(slot);
     complaint.log();
     if ended != Ended::Served {
