@@ -136,7 +136,7 @@ fn a_git_that_there_is_no_process_for_is_told_as_a_shortage() {
     let daemon = Some(gateway.process());
     // The limit holds for users other than root: a worker has become one when it starts the thread that starts git.
     let usual = getrlimit(Resource::Nproc);
-    prlimit(daemon, Resource::Nproc, Rlimit { current: Some(0), ..usual.clone() }).unwrap();
+    prlimit(daemon, Resource::Nproc, Rlimit { current: Some(0), ..usual }).unwrap();
     for version in ["protocol.version=2", "protocol.version=0"] {
         let said = gateway.git(&key, &["-c", version, "ls-remote", &gateway.url("acme/app")]).failed();
         assert!(said.contains("[busy]") && !said.contains("[repository]"), "{version}: {said}");

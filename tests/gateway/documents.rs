@@ -7,6 +7,7 @@ use crate::harness::{plain_git, program, run};
 
 #[test]
 fn quickstart_clones_refuses_a_push_and_can_be_run_again() {
+    hold_the_usual_port();
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("it's here");
     for round in 1..=2 {
@@ -35,9 +36,18 @@ fn quickstart_leaves_other_folders_alone() {
     assert_eq!(std::fs::read_to_string(dir.path().join("known_hosts")).unwrap(), "mine");
 }
 
+/// Quickstart prefers port 2222, writes what it took into its config, and takes that again. Two tests that run at a time
+/// would take it from each other between two runs: with this, each has a port of its own.
+fn hold_the_usual_port() {
+    static HELD: std::sync::OnceLock<Option<TcpListener>> = std::sync::OnceLock::new();
+    // That somebody else holds it is as good.
+    HELD.get_or_init(|| TcpListener::bind("127.0.0.1:2222").ok());
+}
+
 /// What quickstart prints to be pasted works as it stands, while it stays up, from another folder.
 #[test]
 fn what_quickstart_prints_can_be_pasted() {
+    hold_the_usual_port();
     let dir = tempfile::tempdir().unwrap();
     let site = dir.path().join("site");
     let printed = tempfile::NamedTempFile::new().unwrap();
