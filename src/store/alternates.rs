@@ -13,6 +13,9 @@ use crate::model::repo_path::RepoPath;
 
 /// git gives up at the same depth (`link_alt_odb_entries`).
 const MAX_DEPTH: usize = 5;
+/// From how many repositories one may borrow. A pool of forks borrows from one; each of them is looked at with each fetch,
+/// and is a rule of the cell.
+const MOST: usize = 64;
 /// The longest alternates file that is read, in bytes.
 const MAX_FILE: u64 = 64 * 1024;
 
@@ -49,6 +52,9 @@ fn follow(
         let other_dir = store.open_directory(&other).map_err(|error| {
             StoreError::Unsafe(format!("it borrows objects from {other}, which cannot be opened: {error}"))
         })?;
+        if found.len() == MOST {
+            return Err(StoreError::Unsafe(format!("it borrows objects from more than {MOST} repositories")));
+        }
         found.push(other.clone());
         follow(store, &other, other_dir.as_fd(), depth + 1, found)?;
     }

@@ -143,6 +143,21 @@ fn alternates_are_followed_to_their_end() {
 }
 
 #[test]
+fn few_repositories_may_be_borrowed_from() {
+    let (_dir, store) = store();
+    let root = store.root().to_owned();
+    let mut lines = String::new();
+    for n in 0..64 {
+        sample::create(&root.join(format!("acme/pool{n}.git"))).unwrap();
+        lines.push_str(&format!("../../pool{n}.git/objects\n"));
+    }
+    borrow(&root, "acme/app.git", &lines);
+    assert_eq!(open(&store, "acme/app").unwrap().borrows().len(), 64);
+    borrow(&root, "acme/app.git", &(lines + "../../base.git/objects\n"));
+    assert!(refused(&store, "acme/app").contains("more than 64 repositories"));
+}
+
+#[test]
 fn an_alternates_file_that_is_no_file_is_refused() {
     let (dir, store) = store();
     let info = store.root().join("acme/app.git/objects/info");
