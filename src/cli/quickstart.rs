@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::io::{Io, Stop};
-use super::serve::{build, stop_signal};
+use super::serve::{build, cannot_open, stop_signal};
 use super::{Context, exit, known_hosts};
 use crate::admin::fault::{Fault, Kind};
 use crate::daemon::config::{Config, EXAMPLE};
@@ -52,9 +52,7 @@ impl Args {
             .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
         let _inside = runtime.enter();
         let stop = stop_signal(|| tracing::debug!("SIGHUP: a quickstart reads no config anew"))?;
-        let open = runtime
-            .block_on(serve::open(house))
-            .map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))?;
+        let open = runtime.block_on(serve::open(house, Vec::new())).map_err(|error| cannot_open(&error))?;
         let (tell_stop, told) = tokio::sync::oneshot::channel::<()>();
         // A sender that is dropped tells as well: however this function ends, the gateway drains.
         let serving = runtime.spawn(open.serve(async move { drop(told.await) }));

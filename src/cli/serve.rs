@@ -11,7 +11,7 @@ use crate::admin::fault::{Fault, Kind};
 use crate::daemon::config::{Config, ConfigError};
 use crate::daemon::house::House;
 use crate::daemon::reload::Reloader;
-use crate::daemon::{log, serve};
+use crate::daemon::{log, serve, service};
 
 /// Run the gateway until SIGTERM or Ctrl-C
 ///
@@ -26,6 +26,9 @@ impl Args {
         if log::start(config.log).is_err() {
             tracing::debug!("the log was started before");
         }
+        // Before any thread.
+        let inherited =
+            service::inherited().map_err(serve::ServeError::Inherited).map_err(|error| cannot_open(&error))?;
         let house = build(&config)?;
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
@@ -38,13 +41,16 @@ impl Args {
                 // It reads files, and may wait for a disk.
                 drop(tokio::task::spawn_blocking(move || reload(&reloader, &config)));
             })?;
-            let open = serve::open(house)
-                .await
-                .map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))?;
+            let open = serve::open(house, inherited).await.map_err(|error| cannot_open(&error))?;
             open.serve(stop).await;
             Ok(())
         })
     }
+}
+
+/// Why the doors stay closed.
+pub(super) fn cannot_open(error: &serve::ServeError) -> Fault {
+    Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint())
 }
 
 /// The house of a config, with git from the search path of this process.
@@ -55,6 +61,12 @@ pub(super) fn build(config: &Config) -> Result<House, Fault> {
 
 /// Takes over what has changed in the config file, and says so in the log.
 fn reload(reloader: &Reloader, file: &Path) {
+    service::reloading();
+    take_over(reloader, file);
+    service::ready();
+}
+
+fn take_over(reloader: &Reloader, file: &Path) {
     match reloader.reopen() {
         Ok(()) => tracing::info!("SIGHUP: the audit file was opened anew"),
         Err(error) => {

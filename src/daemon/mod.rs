@@ -8,3 +8,4 @@ pub mod log;
 pub mod reload;
 pub mod repos;
 pub mod serve;
+pub mod service;

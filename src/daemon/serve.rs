@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::house::House;
+use super::service;
 use crate::front::control::listener::{BindError, Listener};
 use crate::front::ssh::listener;
 
@@ -26,6 +27,9 @@ pub enum ServeError {
         /// Why.
         error: std::io::Error,
     },
+    /// A socket that somebody else opened for it.
+    #[error("a socket that the service manager opened cannot be used: {0}")]
+    Inherited(std::io::Error),
     /// The control socket.
     #[error(transparent)]
     Control(#[from] BindError),
@@ -40,6 +44,9 @@ impl ServeError {
                 "another program listens there: stop it, or choose another port as `listen` under [ssh]"
             }
             Self::Listen { .. } => "choose another address as `listen` under [ssh]",
+            Self::Inherited(_) => {
+                "give it TCP sockets that listen and no others, such as `ListenStream=2222` in its .socket unit"
+            }
             Self::Control(_) => "mend it, or name another `socket` under [control]",
         }
     }
@@ -53,13 +60,18 @@ pub struct Open {
     control: Listener,
 }
 
-/// Opens every door, or none.
+/// Opens every door, or none. Where [`service::inherited`] gave sockets, those are the doors for git, whatever the config
+/// says.
 ///
 /// # Errors
 /// [`ServeError`]
-pub async fn open(house: House) -> Result<Open, ServeError> {
+pub async fn open(house: House, inherited: Vec<std::net::TcpListener>) -> Result<Open, ServeError> {
+    let given = !inherited.is_empty();
     let mut ssh = Vec::new();
-    for address in &house.listen {
+    for listener in inherited {
+        ssh.push(TcpListener::from_std(listener).map_err(ServeError::Inherited)?);
+    }
+    for address in house.listen.iter().filter(|_| !given) {
         let failed = |error| ServeError::Listen { address: *address, error };
         ssh.push(TcpListener::bind(address).await.map_err(failed)?);
     }
@@ -84,7 +96,10 @@ impl Open {
         }
         doors.spawn(control.serve(house.admin.clone(), stopping.clone().cancelled_owned()));
         let uses = tokio::spawn(keep_uses(house.usage.clone(), stopping.clone()));
+        let watchdog = tokio::spawn(service::alive());
+        service::ready();
         stop.await;
+        service::stopping();
         tracing::info!(limit = ?house.drain, "stopping: nobody new is let in, what runs may finish");
         stopping.cancel();
         let finished = async { while doors.join_next().await.is_some() {} };
@@ -106,6 +121,7 @@ impl Open {
         if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
             tracing::warn!("stopping: the last audit records may not be written");
         }
+        watchdog.abort();
         tracing::info!("stopped");
     }
 }

@@ -108,6 +108,14 @@ const CONFINES: Confined = Confined {
     remedy: "only src/sandbox confines; hand it a Profile",
 };
 
+const MANAGED: Confined = Confined {
+    what: What::Word(""),
+    may: &["src/daemon/service.rs"],
+    one_file: true,
+    tests_may: false,
+    remedy: "only src/daemon/service.rs talks to the service manager, whose words are in the environment",
+};
+
 /// Every confined thing.
 pub(crate) const CONFINED: &[Confined] = &[
     Confined {
@@ -140,6 +148,8 @@ pub(crate) const CONFINED: &[Confined] = &[
         tests_may: false,
         remedy: "only the SSH handler's auth_publickey turns a verified key into a ProvenKey; take the ProvenKey",
     },
+    Confined { what: What::Word("listenfd"), ..MANAGED },
+    Confined { what: What::Word("sd_notify"), ..MANAGED },
     Confined { what: What::Word("landlock"), ..CONFINES },
     Confined { what: What::Word("seccompiler"), ..CONFINES },
     // Closes descriptors by number: a tool that can pull the floor from under anybody's feet.

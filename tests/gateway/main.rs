@@ -41,6 +41,7 @@ mod repositories;
 mod rotation;
 mod scene;
 mod secrets;
+mod service;
 mod sessions;
 mod ssh_agent;
 mod storms;

@@ -128,6 +128,29 @@ fn a_socket_path_has_to_fit_also_when_it_is_the_default() {
     assert!(derived.len() == 1 && derived[0].starts_with("control.socket: "), "{derived:?}");
 }
 
+/// What the packages install is the example, at the places of a system.
+#[test]
+fn the_packaged_config_is_the_example_at_other_places() {
+    let packaged = include_str!("../../../packaging/config.toml");
+    let places = [
+        ("# Unknown keys", "# Relative paths start at the folder of this file. Unknown keys"),
+        ("\"/var/lib/pullgate\"", "\"state\""),
+        ("\"/srv/git\"", "\"repositories\""),
+        ("\"/var/lib/pullgate/keys\"", "\"keys\""),
+        ("\"/run/pullgate/control.sock\"\noperators", "\"state/control.sock\"\noperators"),
+        ("\"/var/log/pullgate/audit.jsonl\"", "\"state/audit.jsonl\""),
+        ("\"/var/cache/pullgate\"", "\"state/cache\""),
+    ];
+    let mut text = packaged.to_owned();
+    for (there, here) in places {
+        assert!(text.contains(there), "{there}");
+        text = text.replace(there, here);
+    }
+    let wrong = text.lines().zip(EXAMPLE.lines()).find(|(packaged, example)| packaged != example);
+    assert_eq!((wrong, text.lines().count()), (None, EXAMPLE.lines().count()));
+    assert!(parse(packaged).is_ok());
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "\\PC{0,200}|(\\[?[a-z_.]{1,9}\\]?( = ('[a-z:0-9]*'|[0-9]{1,4}|\\[\\]))?\n){0,8}") {
