@@ -137,7 +137,7 @@ fn the_packaged_config_is_the_example_at_other_places() {
         ("\"/var/lib/pullgate\"", "\"state\""),
         ("\"/srv/git\"", "\"repositories\""),
         ("\"/var/lib/pullgate/keys\"", "\"keys\""),
-        ("\"/run/pullgate/control.sock\"\noperators", "\"state/control.sock\"\noperators"),
+        ("socket = \"/run/pullgate", "socket = \"state"),
         ("\"/var/log/pullgate/audit.jsonl\"", "\"state/audit.jsonl\""),
         ("\"/var/cache/pullgate\"", "\"state/cache\""),
     ];
