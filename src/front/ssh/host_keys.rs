@@ -1,5 +1,6 @@
 //! The gateway's own keys: made at the first start, read at every start, refused when others can read them.
 
+mod ecdsa;
 pub mod rotation;
 
 use std::fs::OpenOptions;
@@ -149,7 +150,11 @@ fn read(path: &Path) -> Result<PrivateKey, HostKeyError> {
     // As large as it may become: what grows leaves its earlier copies behind, which nobody clears.
     let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES));
     file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
-    let key = PrivateKey::from_openssh(text.as_str()).map_err(|error| HostKeyError::NotAKey(path.to_owned(), error))?;
+    let key = match ecdsa::widened(&text) {
+        Some(bytes) => PrivateKey::from_bytes(&bytes),
+        None => PrivateKey::from_openssh(text.as_str()),
+    };
+    let key = key.map_err(|error| HostKeyError::NotAKey(path.to_owned(), error))?;
     if key.is_encrypted() {
         return Err(HostKeyError::NotAKey(path.to_owned(), ssh_key::Error::Encrypted));
     }
