@@ -46,6 +46,14 @@ bench-cell fetches="200":
 hardened:
     .ci/hardened
 
+# The Debian package, in target/debian; needs cargo-deb
+package:
+    .ci/package
+
+# Installs it on a fresh Debian 12: first clone, upgrade, removal, purge; needs root, debootstrap and cargo-deb
+package-test:
+    .ci/package-test
+
 # The documentation of every item, private ones too; a broken link is an error
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --all-features
