@@ -6,6 +6,8 @@
 mod acts;
 #[path = "cell/kernels.rs"]
 mod kernels;
+#[path = "cell/parent.rs"]
+mod parent;
 #[path = "cell/start.rs"]
 mod start;
 #[path = "cell/support.rs"]

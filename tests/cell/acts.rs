@@ -7,14 +7,15 @@ use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use pullgate::sandbox::{Limits, Mode, Pool, Settings};
+use pullgate::sandbox::{Allow, Job, Limits, Mode, Pool, Profile, Settings};
 
+use crate::parent;
 use crate::support::{cells, ended, job, me, mode, profile};
 
 /// How the child is told where things are.
@@ -30,7 +31,7 @@ fn victim() -> Pid {
     Pid::from_raw(std::env::var(VICTIM).unwrap().parse().unwrap())
 }
 
-type Act = (&'static str, fn(&Path) -> std::io::Result<()>);
+pub(crate) type Act = (&'static str, fn(&Path) -> std::io::Result<()>);
 
 /// What a child may do: without these the rest would prove nothing.
 const ALLOWED: &[Act] = &[
@@ -39,6 +40,7 @@ const ALLOWED: &[Act] = &[
     ("write to the null device", |_| fs::OpenOptions::new().write(true).open("/dev/null")?.write_all(b"x")),
     ("start a thread", |_| std::thread::Builder::new().spawn(|| ()).map(|thread| thread.join().unwrap())),
     ("run itself again", |_| Command::new(me()).arg("--help").stdout(Stdio::null()).status().map(drop)),
+    ("run the program that it is given", |_| parent::tool(&["nothing"])),
 ];
 
 /// What it must not.
@@ -103,12 +105,21 @@ const FORBIDDEN: &[Act] = &[
     ("change the root", |here| Ok(nix::unistd::chroot(here)?)),
 ];
 
+/// All of them, in the order in which they are tried.
+fn every() -> impl Iterator<Item = &'static Act> {
+    ALLOWED.iter().chain(forbidden())
+}
+
+fn forbidden() -> impl Iterator<Item = &'static Act> {
+    parent::FORBIDDEN.iter().chain(FORBIDDEN)
+}
+
 /// One line for each act.
 #[test]
 #[ignore = "is the child of another test"]
 fn the_child() {
     let here = std::path::PathBuf::from(std::env::var_os(PLACE).unwrap()).join("here");
-    for (name, act) in ALLOWED.iter().chain(FORBIDDEN) {
+    for (name, act) in every() {
         match act(&here) {
             Ok(()) => println!("act|{name}|done"),
             Err(error) => println!("act|{name}|{error}"),
@@ -118,43 +129,93 @@ fn the_child() {
 
 /// Who makes the cell.
 #[derive(Debug, Clone, Copy)]
-enum Maker {
+pub(crate) enum Maker {
     Helper,
     Worker,
 }
 
-/// What each act came to for a child with these settings.
-fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().canonicalize().unwrap();
-    for folder in ["here", "foreign"] {
-        fs::create_dir(place.join(folder)).unwrap();
-        fs::write(place.join(folder).join("file"), "text").unwrap();
+/// A folder to be confined to, what is beside it, and a process that is nobody's business.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+    tcp: TcpListener,
+    _unix: UnixListener,
+    victim: std::process::Child,
+    tool: PathBuf,
+    bytes: Box<[u8; 8]>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path();
+        for folder in ["here", "foreign"] {
+            fs::create_dir(place.join(folder)).unwrap();
+            fs::write(place.join(folder).join("file"), "text").unwrap();
+        }
+        let here = place.join("here");
+        fs::write(here.join("hook"), "#!/bin/sh\nexit 0\n").unwrap();
+        fs::set_permissions(here.join("hook"), fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("../foreign/file", here.join("way-out")).unwrap();
+        Self {
+            tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
+            _unix: UnixListener::bind(place.join("socket")).unwrap(),
+            victim: Command::new("sleep").arg("600").spawn().unwrap(),
+            tool: parent::tool_in(place),
+            bytes: Box::default(),
+            dir,
+        }
     }
-    let here = place.join("here");
-    fs::write(here.join("hook"), "#!/bin/sh\nexit 0\n").unwrap();
-    fs::set_permissions(here.join("hook"), fs::Permissions::from_mode(0o755)).unwrap();
-    std::os::unix::fs::symlink("../foreign/file", here.join("way-out")).unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _unix = UnixListener::bind(place.join("socket")).unwrap();
-    let mut victim = Command::new("sleep").arg("60").spawn().unwrap();
-    let args = ["--exact", "acts::the_child", "--ignored", "--nocapture", "--test-threads=1"];
-    let mut environment = vec![
-        (PLACE, place.display().to_string()),
-        (VICTIM, victim.id().to_string()),
-        (PORT, tcp.local_addr().unwrap().port().to_string()),
-    ];
+
+    fn here(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join("here")
+    }
+
+    /// What the child has to know.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (PLACE, self.dir.path().canonicalize().unwrap().display().to_string()),
+            (VICTIM, self.victim.id().to_string()),
+            (PORT, self.tcp.local_addr().unwrap().port().to_string()),
+            (parent::TOOL, self.tool.display().to_string()),
+            (parent::BYTES, (std::ptr::from_ref(&*self.bytes).addr()).to_string()),
+            (STRAY, "77".to_owned()),
+        ]
+    }
+
+    fn profile(&self) -> Profile {
+        profile().and([Allow::Execute(self.tool.clone())])
+    }
+
+    /// The child that tries everything, for a worker.
+    pub(crate) fn job(&self, more: &[(&'static str, String)]) -> Job {
+        let mut environment = self.environment();
+        environment.extend_from_slice(more);
+        Job { profile: self.profile(), ..job(ARGS, &self.here(), &environment) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.victim.kill().unwrap();
+        self.victim.wait().unwrap();
+    }
+}
+
+const ARGS: &[&str] = &["--exact", "acts::the_child", "--ignored", "--nocapture", "--test-threads=1"];
+
+/// What each act came to for a child with these settings.
+pub(crate) fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
+    let place = Place::new();
     let text = match maker {
         Maker::Helper => {
-            let launch = cells(settings).launch(&profile(), &me(), &args);
-            environment.push((STRAY, "77".to_owned()));
+            let launch = cells(settings).launch(&place.profile(), &me(), ARGS);
             // A shell opens the stray descriptor and becomes what is launched.
             let output = Command::new("/bin/bash")
                 .args(["-c", "exec 77</dev/null; exec \"$@\"", "bash"])
                 .arg(launch.program)
                 .args(launch.args)
-                .current_dir(&here)
-                .envs(environment)
+                .current_dir(place.here())
+                .envs(place.environment())
                 .process_group(0)
                 .stdin(Stdio::null())
                 .output()
@@ -165,19 +226,16 @@ fn acts(settings: Settings, maker: Maker) -> BTreeMap<String, String> {
             let null = fs::File::open("/dev/null").unwrap();
             let stray = rustix::io::fcntl_dupfd_cloexec(&null, 77).unwrap();
             rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).unwrap();
-            environment.push((STRAY, std::os::fd::AsRawFd::as_raw_fd(&stray).to_string()));
-            ended(&Pool::new(cells(settings)), &job(&args, &here, &environment)).out
+            let number = std::os::fd::AsRawFd::as_raw_fd(&stray).to_string();
+            ended(&Pool::new(cells(settings)), &place.job(&[(STRAY, number)])).out
         }
     };
-    victim.kill().unwrap();
-    victim.wait().unwrap();
     let found: BTreeMap<_, _> = text
         .lines()
         .filter_map(|line| line.split_once("act|")?.1.split_once('|'))
         .map(|(name, result)| (name.to_owned(), result.to_owned()))
         .collect();
-    let wanted = ALLOWED.len() + FORBIDDEN.len();
-    assert_eq!(found.len(), wanted, "{text}");
+    assert_eq!(found.len(), every().count(), "{text}");
     found
 }
 
@@ -189,17 +247,25 @@ fn every_forbidden_act_is_denied_in_a_cell() {
         let free = acts(mode(Mode::Off), maker);
         let confined = acts(settings, maker);
         eprintln!("\nas user {}, by a {maker:?}\n{:46} {:44} in a cell", nix::unistd::geteuid(), "act", "without");
-        for (name, _) in ALLOWED.iter().chain(FORBIDDEN) {
+        for (name, _) in every() {
             eprintln!("{name:46} {:44} {}", free[*name], confined[*name]);
         }
         for (name, _) in ALLOWED {
             assert_eq!(confined[*name], "done", "{name}");
         }
-        let escaped: Vec<_> =
-            FORBIDDEN.iter().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
+        let escaped: Vec<_> = forbidden().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
         assert!(escaped.is_empty(), "{escaped:?}");
         // The acts are real ones: most of them succeed without a cell, as whatever user.
-        let real = FORBIDDEN.iter().filter(|(name, _)| free[*name] == "done").count();
-        assert!(real >= 27, "only {real} of {} can be done without a cell", FORBIDDEN.len());
+        let real = forbidden().filter(|(name, _)| free[*name] == "done").count();
+        assert!(real >= 50, "only {real} of {} can be done without a cell", forbidden().count());
     }
+}
+
+/// docs/cell.md says of each act what was seen of it.
+#[test]
+fn every_act_has_its_row() {
+    let rows = include_str!("../../docs/cell.md").lines().filter(|line| line.starts_with("| ")).collect::<Vec<_>>();
+    let missing: Vec<_> =
+        every().filter(|(name, _)| !rows.iter().any(|row| row.starts_with(&format!("| {name} | ")))).collect();
+    assert!(missing.is_empty(), "{:?}", missing.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }
