@@ -36,10 +36,10 @@ fn tests_of(text: &str) -> Vec<String> {
     for line in text.lines().map(str::trim) {
         if line.starts_with("#[test]") || line.starts_with("#[tokio::test") {
             marked = true;
-        } else if let Some(rest) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn ")) {
-            if std::mem::take(&mut marked) {
-                found.push(rest.split('(').next().unwrap().to_owned());
-            }
+        } else if let Some(rest) = line.strip_prefix("fn ").or_else(|| line.strip_prefix("async fn "))
+            && std::mem::take(&mut marked)
+        {
+            found.push(rest.split('(').next().unwrap().to_owned());
         }
     }
     found

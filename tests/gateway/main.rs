@@ -43,6 +43,7 @@ mod scene;
 mod secrets;
 mod sessions;
 mod ssh_agent;
+mod stalls;
 mod storms;
 mod threats;
 mod tree;
