@@ -8,6 +8,8 @@ mod acts;
 mod kernels;
 #[path = "cell/parent.rs"]
 mod parent;
+#[path = "cell/prefer.rs"]
+mod prefer;
 #[path = "cell/start.rs"]
 mod start;
 #[path = "cell/support.rs"]

@@ -6,15 +6,50 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use pullgate::sandbox::{CellError, Mode, Pool};
-use seccompiler::{SeccompAction, SeccompFilter, TargetArch};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
 
 use crate::support::{cells, ended, job, me, mode, profile, program};
 
+/// A system call that a kernel lacks, or that something around this process refuses.
+#[derive(Debug, Clone)]
+pub(crate) struct Missing {
+    call: i64,
+    when: Vec<SeccompCondition>,
+    says: i32,
+}
+
+impl Missing {
+    pub(crate) fn call(call: i64) -> Self {
+        Self { call, when: Vec::new(), says: libc::ENOSYS }
+    }
+
+    /// Only where this argument is such.
+    pub(crate) fn when(mut self, argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Self {
+        self.when.push(SeccompCondition::new(argument, length, op, value).unwrap());
+        self
+    }
+
+    /// With another answer: of a container's list of system calls, say.
+    pub(crate) fn says(self, errno: i32) -> Self {
+        Self { says: errno, ..self }
+    }
+}
+
 /// Runs something in a thread, and so in children of it, for which the kernel lacks some system calls.
-fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn lacking<T: Send>(calls: &[Missing], run: impl FnOnce() -> T + Send) -> T {
     let arch = if cfg!(target_arch = "aarch64") { TargetArch::aarch64 } else { TargetArch::x86_64 };
-    let missing: BTreeMap<i64, Vec<_>> = calls.iter().map(|call| (*call, Vec::new())).collect();
-    let answer = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let says = calls.first().map_or(libc::ENOSYS, |first| first.says);
+    assert!(calls.iter().all(|call| call.says == says), "one filter has one answer");
+    let mut missing: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for Missing { call, when, .. } in calls {
+        let rules = missing.entry(*call).or_default();
+        if !when.is_empty() {
+            rules.push(SeccompRule::new(when.clone()).unwrap());
+        }
+    }
+    let answer = SeccompAction::Errno(says.unsigned_abs());
     let filter = SeccompFilter::new(missing, SeccompAction::Allow, answer, arch).unwrap();
     let program: seccompiler::BpfProgram = filter.try_into().unwrap();
     std::thread::scope(|scope| {
@@ -26,7 +61,11 @@ fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
     })
 }
 
-const LANDLOCK: &[i64] =
+fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
+    lacking(&calls.iter().copied().map(Missing::call).collect::<Vec<_>>(), run)
+}
+
+pub(crate) const LANDLOCK: &[i64] =
     &[libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
 
 #[test]
