@@ -16,7 +16,7 @@ use crate::harness::{Gateway, Said, plain_git, run, wait_until};
 use crate::hostile_clients::{Trusting, connect, key};
 
 /// The login clock of these tests, in seconds; without it these connections would last for the 30 seconds of the default.
-const LOGIN: u64 = 4;
+const LOGIN: u64 = 6;
 /// When the last of them has to be gone, also on a slow machine.
 const LATEST: Duration = Duration::from_secs(25);
 
