@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the seed corpora from real traffic: what pullgate's own command sends to the control socket, what git's and
-ssh-keygen's own output looks like, a journal that a real registry wrote. Usage: fuzz/seed.py PULLGATE. No private key is
-kept."""
+ssh-keygen's own output looks like, a journal that a real registry wrote. Usage: fuzz/seed.py PULLGATE [TARGET…], of all targets
+or of those that are named. No private key is kept."""
 import json
 import os
 import pathlib
@@ -10,11 +10,17 @@ import subprocess
 import sys
 import tempfile
 
+import balancers
+import v0
+
 program = os.path.abspath(sys.argv[1])
+targets = sys.argv[2:]
 fuzz = pathlib.Path(__file__).resolve().parent
 
 
 def seed(target, name, data):
+    if targets and target not in targets:
+        return
     folder = fuzz / "seeds" / target
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data if isinstance(data, bytes) else data.encode())
@@ -118,8 +124,8 @@ with tempfile.TemporaryDirectory() as temp:
     env = dict(os.environ, GIT_CONFIG_NOSYSTEM="1", GIT_CONFIG_GLOBAL="/dev/null", GIT_SSH=str(ear), GIT_SSH_VARIANT="ssh")
     who = {f"GIT_{role}_{what}": "seed@localhost" for role in ["AUTHOR", "COMMITTER"] for what in ["NAME", "EMAIL"]}
 
-    def git(*args, **more):
-        return subprocess.run(["git", *args], cwd=temp, env={**env, **who, **more}, check=True, capture_output=True)
+    def git(*args, input=None, **more):
+        return subprocess.run(["git", *args], cwd=temp, env={**env, **who, **more}, input=input, check=True, capture_output=True)
 
     git("init", "-q", "-b", "main", "served")
     git("-C", "served", "config", "uploadpack.allowFilter", "true")
@@ -158,6 +164,9 @@ with tempfile.TemporaryDirectory() as temp:
                 framed = b"".join(b"%04x%s\n" % (len(line) + 5, line) if line else b"0001" for line in request)
                 seed("polls_ask", f"{name}-{n}-bytes", framed + b"0000")
 
+    if not targets or "v0_clone" in targets:
+        v0.record(temp, git, lambda name, data: seed("v0_clone", name, data))
+
     # What git lists, and questions about it.
     def listed(*arguments):
         ask = ["command=ls-refs", "object-format=sha1", "", *arguments]
@@ -180,14 +189,6 @@ with tempfile.TemporaryDirectory() as temp:
     seed("polls_list", "unborn", listed(*every) + b"\n\nsu\nHEAD")
     seed("polls_list", "unborn-not-asked", listed(*every) + b"\n\ns\nHEAD\nrefs")
 
-    # As HAProxy's proxy-protocol.txt has them, in front of a client's first line. No balancer wrote these.
-    hello = b"SSH-2.0-OpenSSH_9.2p1\r\n"
-    seed("proxy_header", "v1-tcp4", b"PROXY TCP4 192.0.2.1 192.0.2.2 56324 2222\r\n" + hello)
-    seed("proxy_header", "v1-tcp6", b"PROXY TCP6 2001:db8::1 2001:db8::2 56324 2222\r\n" + hello)
-    seed("proxy_header", "v1-unknown", b"PROXY UNKNOWN\r\n" + hello)
-    start = b"\r\n\r\n\0\r\nQUIT\n"
-    ports = (56324).to_bytes(2, "big") + (2222).to_bytes(2, "big")
-    seed("proxy_header", "v2-tcp4", start + b"\x21\x11\x00\x0c" + bytes([192, 0, 2, 1, 192, 0, 2, 2]) + ports + hello)
-    seed("proxy_header", "v2-tcp6", start + b"\x21\x21\x00\x24" + bytes(range(32)) + ports + hello)
-    seed("proxy_header", "v2-local", start + b"\x20\x00\x00\x00" + hello)
+    if not targets or "proxy_header" in targets:
+        balancers.record(temp, lambda name, data: seed("proxy_header", name, data))
     seed("config", "example", (fuzz.parent / "config.example.toml").read_bytes())

@@ -6,6 +6,10 @@
 mod acts;
 #[path = "cell/kernels.rs"]
 mod kernels;
+#[path = "cell/parent.rs"]
+mod parent;
+#[path = "cell/prefer.rs"]
+mod prefer;
 #[path = "cell/start.rs"]
 mod start;
 #[path = "cell/support.rs"]

@@ -6,15 +6,16 @@ use std::io::Write as _;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use pullgate::sandbox::{Limits, Mode, Settings};
+use pullgate::sandbox::{Allow, Job, Limits, Mode, Profile, Settings};
 
-use crate::support::{ended, job, me, mode, pool};
+use crate::parent;
+use crate::support::{ended, job, me, mode, pool, profile};
 
 /// How the child is told where things are.
 const PLACE: &str = "CELL_TEST_PLACE";
@@ -29,7 +30,7 @@ fn victim() -> Pid {
     Pid::from_raw(std::env::var(VICTIM).unwrap().parse().unwrap())
 }
 
-type Act = (&'static str, fn(&Path) -> std::io::Result<()>);
+pub(crate) type Act = (&'static str, fn(&Path) -> std::io::Result<()>);
 
 /// What a child may do: without these the rest would prove nothing.
 const ALLOWED: &[Act] = &[
@@ -38,6 +39,7 @@ const ALLOWED: &[Act] = &[
     ("write to the null device", |_| fs::OpenOptions::new().write(true).open("/dev/null")?.write_all(b"x")),
     ("start a thread", |_| std::thread::Builder::new().spawn(|| ()).map(|thread| thread.join().unwrap())),
     ("run itself again", |_| Command::new(me()).arg("--help").stdout(Stdio::null()).status().map(drop)),
+    ("run the program that it is given", |_| parent::tool(&["nothing"])),
 ];
 
 /// What it must not.
@@ -102,12 +104,23 @@ const FORBIDDEN: &[Act] = &[
     ("change the root", |here| Ok(nix::unistd::chroot(here)?)),
 ];
 
+/// All of them, in the order in which they are tried.
+fn every() -> impl Iterator<Item = &'static Act> {
+    ALLOWED.iter().chain(forbidden())
+}
+
+fn forbidden() -> impl Iterator<Item = &'static Act> {
+    parent::FORBIDDEN.iter().chain(FORBIDDEN)
+}
+
 /// One line for each act.
 #[test]
 #[ignore = "is the child of another test"]
 fn the_child() {
+    // Where only the limits deny to write, the act shall fail and the rest be tried too.
+    nix::sys::signal::SigSet::from_iter([nix::sys::signal::Signal::SIGXFSZ]).thread_block().unwrap();
     let here = std::path::PathBuf::from(std::env::var_os(PLACE).unwrap()).join("here");
-    for (name, act) in ALLOWED.iter().chain(FORBIDDEN) {
+    for (name, act) in every() {
         match act(&here) {
             Ok(()) => println!("act|{name}|done"),
             Err(error) => println!("act|{name}|{error}"),
@@ -115,41 +128,89 @@ fn the_child() {
     }
 }
 
-/// What each act came to for a child with these settings.
-fn acts(settings: Settings) -> BTreeMap<String, String> {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().canonicalize().unwrap();
-    for folder in ["here", "foreign"] {
-        fs::create_dir(place.join(folder)).unwrap();
-        fs::write(place.join(folder).join("file"), "text").unwrap();
+/// A folder to be confined to, what is beside it, and a process that is nobody's business.
+pub(crate) struct Place {
+    dir: tempfile::TempDir,
+    tcp: TcpListener,
+    _unix: UnixListener,
+    victim: std::process::Child,
+    tool: PathBuf,
+    bytes: Box<[u8; 8]>,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path();
+        for folder in ["here", "foreign"] {
+            fs::create_dir(place.join(folder)).unwrap();
+            fs::write(place.join(folder).join("file"), "text").unwrap();
+        }
+        let here = place.join("here");
+        fs::write(here.join("hook"), "#!/bin/sh\nexit 0\n").unwrap();
+        fs::set_permissions(here.join("hook"), fs::Permissions::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("../foreign/file", here.join("way-out")).unwrap();
+        Self {
+            tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
+            _unix: UnixListener::bind(place.join("socket")).unwrap(),
+            victim: Command::new("sleep").arg("600").spawn().unwrap(),
+            tool: parent::tool_in(place),
+            bytes: Box::default(),
+            dir,
+        }
     }
-    let here = place.join("here");
-    fs::write(here.join("hook"), "#!/bin/sh\nexit 0\n").unwrap();
-    fs::set_permissions(here.join("hook"), fs::Permissions::from_mode(0o755)).unwrap();
-    std::os::unix::fs::symlink("../foreign/file", here.join("way-out")).unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let _unix = UnixListener::bind(place.join("socket")).unwrap();
-    let mut victim = Command::new("sleep").arg("60").spawn().unwrap();
-    let args = ["--exact", "acts::the_child", "--ignored", "--nocapture", "--test-threads=1"];
-    let mut environment = vec![
-        (PLACE, place.display().to_string()),
-        (VICTIM, victim.id().to_string()),
-        (PORT, tcp.local_addr().unwrap().port().to_string()),
-    ];
+
+    fn here(&self) -> PathBuf {
+        self.dir.path().canonicalize().unwrap().join("here")
+    }
+
+    /// What the child has to know.
+    fn environment(&self) -> Vec<(&'static str, String)> {
+        vec![
+            (PLACE, self.dir.path().canonicalize().unwrap().display().to_string()),
+            (VICTIM, self.victim.id().to_string()),
+            (PORT, self.tcp.local_addr().unwrap().port().to_string()),
+            (parent::TOOL, self.tool.display().to_string()),
+            (parent::BYTES, (std::ptr::from_ref(&*self.bytes).addr()).to_string()),
+            (STRAY, "77".to_owned()),
+        ]
+    }
+
+    fn profile(&self) -> Profile {
+        profile().and([Allow::Execute(self.tool.clone())])
+    }
+
+    /// The child that tries everything, for a worker.
+    pub(crate) fn job(&self, more: &[(&'static str, String)]) -> Job {
+        let mut environment = self.environment();
+        environment.extend_from_slice(more);
+        Job { profile: self.profile(), ..job(ARGS, &self.here(), &environment) }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.victim.kill().unwrap();
+        self.victim.wait().unwrap();
+    }
+}
+
+const ARGS: &[&str] = &["--exact", "acts::the_child", "--ignored", "--nocapture", "--test-threads=1"];
+
+/// What each act came to for a child with these settings.
+pub(crate) fn acts(settings: Settings) -> BTreeMap<String, String> {
+    let place = Place::new();
     let null = fs::File::open("/dev/null").unwrap();
     let stray = rustix::io::fcntl_dupfd_cloexec(&null, 77).unwrap();
     rustix::io::fcntl_setfd(&stray, rustix::io::FdFlags::empty()).unwrap();
-    environment.push((STRAY, std::os::fd::AsRawFd::as_raw_fd(&stray).to_string()));
-    let text = ended(&pool(settings), &job(&args, &here, &environment)).out;
-    victim.kill().unwrap();
-    victim.wait().unwrap();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&stray).to_string();
+    let text = ended(&pool(settings), &place.job(&[(STRAY, number)])).out;
     let found: BTreeMap<_, _> = text
         .lines()
         .filter_map(|line| line.split_once("act|")?.1.split_once('|'))
         .map(|(name, result)| (name.to_owned(), result.to_owned()))
         .collect();
-    let wanted = ALLOWED.len() + FORBIDDEN.len();
-    assert_eq!(found.len(), wanted, "{text}");
+    assert_eq!(found.len(), every().count(), "{text}");
     found
 }
 
@@ -160,16 +221,24 @@ fn every_forbidden_act_is_denied_in_a_cell() {
     let free = acts(mode(Mode::Off));
     let confined = acts(settings);
     eprintln!("\nas user {}\n{:46} {:44} in a cell", nix::unistd::geteuid(), "act", "without");
-    for (name, _) in ALLOWED.iter().chain(FORBIDDEN) {
+    for (name, _) in every() {
         eprintln!("{name:46} {:44} {}", free[*name], confined[*name]);
     }
     for (name, _) in ALLOWED {
         assert_eq!(confined[*name], "done", "{name}");
     }
-    let escaped: Vec<_> =
-        FORBIDDEN.iter().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
+    let escaped: Vec<_> = forbidden().filter(|(name, _)| confined[*name] == "done").map(|(name, _)| name).collect();
     assert!(escaped.is_empty(), "{escaped:?}");
     // The acts are real ones: most of them succeed without a cell, as whatever user.
-    let real = FORBIDDEN.iter().filter(|(name, _)| free[*name] == "done").count();
-    assert!(real >= 27, "only {real} of {} can be done without a cell", FORBIDDEN.len());
+    let real = forbidden().filter(|(name, _)| free[*name] == "done").count();
+    assert!(real >= 50, "only {real} of {} can be done without a cell", forbidden().count());
+}
+
+/// docs/cell.md says of each act what was seen of it.
+#[test]
+fn every_act_has_its_row() {
+    let rows = include_str!("../../docs/cell.md").lines().filter(|line| line.starts_with("| ")).collect::<Vec<_>>();
+    let missing: Vec<_> =
+        every().filter(|(name, _)| !rows.iter().any(|row| row.starts_with(&format!("| {name} | ")))).collect();
+    assert!(missing.is_empty(), "{:?}", missing.iter().map(|(name, _)| name).collect::<Vec<_>>());
 }

@@ -13,20 +13,44 @@ use seccompiler::{
 
 use crate::support::{cells, child, ended, job, mode, pool, program};
 
+/// A system call that a kernel lacks, or that something around this process refuses.
+#[derive(Debug, Clone)]
+pub(crate) struct Missing {
+    call: i64,
+    when: Vec<SeccompCondition>,
+    says: i32,
+}
+
+impl Missing {
+    pub(crate) fn call(call: i64) -> Self {
+        Self { call, when: Vec::new(), says: libc::ENOSYS }
+    }
+
+    /// Only where this argument is such.
+    pub(crate) fn when(mut self, argument: u8, length: SeccompCmpArgLen, op: SeccompCmpOp, value: u64) -> Self {
+        self.when.push(SeccompCondition::new(argument, length, op, value).unwrap());
+        self
+    }
+
+    /// With another answer: of a container's list of system calls, say.
+    pub(crate) fn says(self, errno: i32) -> Self {
+        Self { says: errno, ..self }
+    }
+}
+
 /// Runs something in a thread, and so in children of it, for which the kernel lacks some system calls.
-fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
-    answering(libc::ENOSYS, calls, run)
-}
-
-/// The same, where they fail with some error.
-fn answering<T: Send>(errno: i32, calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
-    failing(errno, calls.iter().map(|call| (*call, Vec::new())).collect(), run)
-}
-
-/// The same for what some rules describe.
-fn failing<T: Send>(errno: i32, missing: BTreeMap<i64, Vec<SeccompRule>>, run: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn lacking<T: Send>(calls: &[Missing], run: impl FnOnce() -> T + Send) -> T {
     let arch = if cfg!(target_arch = "aarch64") { TargetArch::aarch64 } else { TargetArch::x86_64 };
-    let answer = SeccompAction::Errno(errno.unsigned_abs());
+    let says = calls.first().map_or(libc::ENOSYS, |first| first.says);
+    assert!(calls.iter().all(|call| call.says == says), "one filter has one answer");
+    let mut missing: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
+    for Missing { call, when, .. } in calls {
+        let rules = missing.entry(*call).or_default();
+        if !when.is_empty() {
+            rules.push(SeccompRule::new(when.clone()).unwrap());
+        }
+    }
+    let answer = SeccompAction::Errno(says.unsigned_abs());
     let filter = SeccompFilter::new(missing, SeccompAction::Allow, answer, arch).unwrap();
     let program: seccompiler::BpfProgram = filter.try_into().unwrap();
     std::thread::scope(|scope| {
@@ -38,7 +62,11 @@ fn failing<T: Send>(errno: i32, missing: BTreeMap<i64, Vec<SeccompRule>>, run: i
     })
 }
 
-const LANDLOCK: &[i64] =
+fn without<T: Send>(calls: &[i64], run: impl FnOnce() -> T + Send) -> T {
+    lacking(&calls.iter().copied().map(Missing::call).collect::<Vec<_>>(), run)
+}
+
+pub(crate) const LANDLOCK: &[i64] =
     &[libc::SYS_landlock_create_ruleset, libc::SYS_landlock_add_rule, libc::SYS_landlock_restrict_self];
 
 #[test]
@@ -71,7 +99,7 @@ fn a_shortage_in_a_worker_is_told_as_one() {
     job.profile = job.profile.and([Allow::Beneath("/usr".into())]);
     for (errno, which) in [(libc::EMFILE, Mode::Require), (libc::ENOMEM, Mode::Prefer)] {
         let pool = pool(mode(which));
-        let ended = answering(errno, &[libc::SYS_openat2], || ended(&pool, &job));
+        let ended = lacking(&[Missing::call(libc::SYS_openat2).says(errno)], || ended(&pool, &job));
         let told = ended.not_run.as_ref().and_then(std::io::Error::raw_os_error);
         assert_eq!(told, Some(errno), "{ended:?}");
         assert_eq!((pool.tally().children, pool.tally().not_run), (1, 1));
@@ -81,20 +109,16 @@ fn a_shortage_in_a_worker_is_told_as_one() {
 /// One bound that this kernel does not have must not cost the others where not all are required.
 #[test]
 fn a_bound_that_cannot_be_set_costs_no_other() {
-    let is = |argument, op, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, op, value).unwrap();
     // One of them, in the middle, and only that it is set.
+    let sets = Missing::call(libc::SYS_prlimit64).when(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Ne, 0);
     let cpu = u64::from(libc::RLIMIT_CPU);
-    let rule = SeccompRule::new(vec![is(1, SeccompCmpOp::Eq, cpu), is(2, SeccompCmpOp::Ne, 0)]).unwrap();
-    let missing = || BTreeMap::from([(libc::SYS_prlimit64, vec![rule.clone()])]);
-    let run = |which| failing(libc::EPERM, missing(), || ended(&pool(mode(which)), &child("kernels::which_bounds")));
+    let missing = [sets.when(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, cpu).says(libc::EPERM)];
+    let run = |which| lacking(&missing, || ended(&pool(mode(which)), &child("kernels::which_bounds")));
     let required = run(Mode::Require);
     assert!(required.not_run.is_some() && required.err.contains("limits"), "{required:?}");
     let preferred = run(Mode::Prefer);
     let bounds = "\nbounds|core Some(0), queues Some(0), cpu None\n";
     assert!(preferred.out.contains(bounds), "{preferred:?}");
-    let (cells, help) = (cells(mode(Mode::Prefer)), job(&["--help"], Path::new("/"), &[]));
-    let report = failing(libc::EPERM, missing(), || cells.trial(&help)).unwrap().unwrap();
-    assert!(!report.limits && report.calls && report.landlock.is_some(), "{report}");
 }
 
 /// A child that says what of its bounds it sees.

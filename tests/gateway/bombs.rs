@@ -65,10 +65,11 @@ fn what_computes_too_long_is_stopped_at_the_cpu_limit() {
         let huge = huge_commit(&bare, end);
         run(plain_git(&bare).args(["update-ref", &format!("refs/heads/{end}"), &huge])).ok();
     }
-    let start = Instant::now();
     let said = gateway.git(&key, &["clone", "-q", "--mirror", &gateway.url("acme/bomb"), "copy"]).failed();
     assert!(!said.contains(gateway.path("").to_str().unwrap()), "{said}");
-    assert!(start.elapsed() < Duration::from_secs(45), "{:?}", start.elapsed());
+    // It was the limit that ended it, and nothing else: how long that takes is a matter of who else computes here.
+    crate::harness::wait_until("git's end in the log", || gateway.log().contains("pack-objects died of signal 9"));
+    assert!(!gateway.log().to_lowercase().contains("out of memory"), "{}", gateway.log());
     gateway.git(&key, &["clone", "-q", &gateway.url("acme/good"), "good"]).ok();
 }
 

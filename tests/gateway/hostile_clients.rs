@@ -15,7 +15,7 @@ use crate::harness::Gateway;
 /// How long any one of these conversations may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Trusting;
+pub(crate) struct Trusting;
 
 impl client::Handler for Trusting {
     type Error = russh::Error;
@@ -63,7 +63,7 @@ fn request(session: &[u8], named: &PublicKey, signer: &PrivateKey) -> Vec<u8> {
     packet
 }
 
-async fn connect(gateway: &Gateway) -> Handle<Trusting> {
+pub(crate) async fn connect(gateway: &Gateway) -> Handle<Trusting> {
     client::connect(Arc::new(client::Config::default()), ("127.0.0.1", gateway.port()), Trusting).await.unwrap()
 }
 
@@ -91,7 +91,7 @@ async fn greeted(handle: &Handle<Trusting>) -> String {
     said.split("Hello acme/").nth(1).unwrap().split(' ').next().unwrap().to_owned()
 }
 
-fn key(gateway: &Gateway, label: &str) -> PrivateKey {
+pub(crate) fn key(gateway: &Gateway, label: &str) -> PrivateKey {
     PrivateKey::from_openssh(std::fs::read(gateway.key(label, &[])).unwrap()).unwrap()
 }
 

@@ -44,6 +44,7 @@ mod secrets;
 mod service;
 mod sessions;
 mod ssh_agent;
+mod stalls;
 mod storms;
 mod threats;
 mod tree;

@@ -93,6 +93,9 @@ pub(super) fn remedy(offered: &[String]) -> &'static str {
     }
 }
 
+/// How long a peer may be silent until it is asked whether it is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config {
     let nist = host_keys.iter().any(|key| key.algorithm().is_ecdsa());
     let kex = KEX.iter().filter(|name| nist || !NIST.contains(name)).copied().collect();
@@ -129,7 +132,9 @@ pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config 
         // The probes are counted by the handler, which knows stray keys from guesses.
         max_auth_attempts: settings.key_probes + 1,
         inactivity_timeout: Some(settings.idle),
-        keepalive_interval: Some(Duration::from_secs(15)),
+        // Not before the login clock has run out: a client that waits for its user's passphrase or token takes a message that
+        // belongs to later for a broken server (OpenSSH's `input_userauth_error`), and ends.
+        keepalive_interval: Some(KEEPALIVE.max(settings.login + Duration::from_secs(1))),
         keepalive_max: 4,
         nodelay: true,
     }
