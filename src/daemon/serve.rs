@@ -1,6 +1,7 @@
 //! The daemon's day: open the doors, serve, drain.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::usage::{self, Usage};
@@ -9,7 +10,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::house::House;
+use super::meter;
 use crate::front::control::listener::{BindError, Listener};
+use crate::front::metrics;
 use crate::front::ssh::listener;
 
 /// How long answers may take to end after their line was cut.
@@ -21,6 +24,14 @@ pub enum ServeError {
     /// An address to listen on.
     #[error("{address} cannot be listened on: {error}")]
     Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// The address for metrics.
+    #[error("{address} cannot be listened on for metrics: {error}")]
+    Metrics {
         /// Which.
         address: SocketAddr,
         /// Why.
@@ -40,6 +51,10 @@ impl ServeError {
                 "another program listens there: stop it, or choose another port as `listen` under [ssh]"
             }
             Self::Listen { .. } => "choose another address as `listen` under [ssh]",
+            Self::Metrics { error, .. } if error.kind() == std::io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or choose another port as `listen` under [metrics]"
+            }
+            Self::Metrics { .. } => "choose another loopback address as `listen` under [metrics], or \"\" for none",
             Self::Control(_) => "mend it, or name another `socket` under [control]",
         }
     }
@@ -51,6 +66,7 @@ pub struct Open {
     house: House,
     ssh: Vec<TcpListener>,
     control: Listener,
+    metrics: Option<TcpListener>,
 }
 
 /// Opens every door, or none.
@@ -63,17 +79,33 @@ pub async fn open(house: House) -> Result<Open, ServeError> {
         let failed = |error| ServeError::Listen { address: *address, error };
         ssh.push(TcpListener::bind(address).await.map_err(failed)?);
     }
+    let metrics = match house.metrics {
+        None => None,
+        Some(address) => {
+            let failed = |error| ServeError::Metrics { address, error };
+            Some(TcpListener::bind(address).await.map_err(failed)?)
+        }
+    };
     let control = Listener::bind(house.control.clone())?;
-    Ok(Open { house, ssh, control })
+    Ok(Open { house, ssh, control, metrics })
 }
 
 impl Open {
     /// Serves until `stop` completes; then accepts nobody new, lets what runs come to its end for the time of
     /// [`super::config::Limits::drain`], and cuts the rest.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { house, ssh, control } = self;
+        let Self { house, ssh, control, metrics } = self;
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut doors = JoinSet::new();
+        // Until all else has ended: who watches sees how it ends.
+        let ended = CancellationToken::new();
+        let watched = metrics.map(|listener| {
+            let door = metrics::Door::new(meter::numbers(&house), house.lookup.clone(), stopping.clone());
+            if let Some(address) = house.metrics {
+                tracing::info!(%address, "metrics are told");
+            }
+            tokio::spawn(metrics::run(Arc::new(door), listener, ended.clone()))
+        });
         for listener in ssh {
             match listener.local_addr() {
                 Ok(address) => tracing::info!(%address, "serving SSH"),
@@ -105,6 +137,12 @@ impl Open {
         let audit = house.audit.clone();
         if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
             tracing::warn!("stopping: the last audit records may not be written");
+        }
+        ended.cancel();
+        if let Some(watched) = watched
+            && watched.await.is_err()
+        {
+            tracing::warn!("stopping: the metrics listener ended in a panic");
         }
         tracing::info!("stopped");
     }

@@ -11,6 +11,7 @@
 mod algorithms;
 mod balancer;
 mod bombs;
+mod books;
 mod cells;
 mod ci_pages;
 mod ci_tools;
@@ -30,6 +31,7 @@ mod hostile_repos;
 mod keys;
 mod leaks;
 mod messages;
+mod metrics;
 mod polls;
 #[path = "../../benches/peers/client.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
@@ -46,3 +48,4 @@ mod ssh_agent;
 mod storms;
 mod threats;
 mod tree;
+mod watcher;

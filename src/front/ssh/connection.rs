@@ -171,3 +171,15 @@ pub(super) enum Command {
     Shell,
     Exec(Vec<u8>),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_counted_by_its_name() {
+        // Who tried nothing leaves no record.
+        let all = [Tried::NoKey, Tried::UnknownKey, Tried::NotProved, Tried::TooManyKeys];
+        assert_eq!(all.map(Tried::word), crate::audit::counters::REASONS);
+    }
+}
