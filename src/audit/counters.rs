@@ -29,6 +29,8 @@ pub const CODES: [&str; 16] = [
     "timed-out",
     "flooded",
 ];
+/// Those of them that a fetch that was allowed can come to.
+const UNSERVED: [&str; 4] = ["busy", "repository", "timed-out", "flooded"];
 /// Why nobody was let in. The SSH door has the same, and a test that says so.
 pub const REASONS: [&str; 4] = ["no-key", "unknown-key", "not-proved", "too-many-keys"];
 /// The kinds of records.
@@ -104,6 +106,14 @@ impl Default for Counters {
         Lost::ALL.iter().for_each(|lost| drop(counters.lost.get_or_create(&[("cause", lost.word())])));
         REASONS.iter().for_each(|reason| drop(counters.logins_refused.get_or_create(&[("reason", *reason)])));
         CODES.iter().for_each(|code| drop(counters.refused.get_or_create(&[("code", *code)])));
+        UNSERVED.iter().for_each(|code| drop(counters.unserved.get_or_create(&[("code", *code)])));
+        for outcome in [Ended::Served, Ended::Failed, Ended::ClientGone, Ended::TimedOut, Ended::Flooded] {
+            for source in ["none", "hit", "joined", "miss", "bypass"] {
+                for protocol in 0..=2 {
+                    drop(counters.fetches.get_or_create(&fetch_labels(outcome, source, protocol)));
+                }
+            }
+        }
         counters
     }
 }
@@ -140,8 +150,7 @@ impl Counters {
                 source,
                 code,
             } => {
-                let labels =
-                    [("outcome", ended(*outcome)), ("source", came(source.as_ref())), ("protocol", spoken(*protocol))];
+                let labels = fetch_labels(*outcome, came(source.as_ref()), *protocol);
                 self.fetches.get_or_create(&labels).inc();
                 if let Some(code) = code {
                     self.unserved.get_or_create(&[("code", known(&CODES, code))]).inc();
@@ -225,6 +234,10 @@ impl Counters {
 /// The word itself, if it is one of these.
 fn known(words: &[&'static str], word: &str) -> &'static str {
     words.iter().find(|known| **known == word).copied().unwrap_or(OTHER)
+}
+
+fn fetch_labels(outcome: Ended, source: &'static str, protocol: u8) -> [Label; 3] {
+    [("outcome", ended(outcome)), ("source", source), ("protocol", spoken(protocol))]
 }
 
 fn ended(outcome: Ended) -> &'static str {

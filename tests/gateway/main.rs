@@ -49,3 +49,4 @@ mod storms;
 mod threats;
 mod tree;
 mod watcher;
+mod watching;

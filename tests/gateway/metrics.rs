@@ -51,6 +51,7 @@ fn what_clients_did_is_counted() {
         ("pullgate_cell_mode{mode=\"require\"}", 1.0),
         ("pullgate_cell_mode{mode=\"off\"}", 0.0),
         ("pullgate_cell_whole", 1.0),
+        ("pullgate_ready", 1.0),
         ("pullgate_slots_in_use", 0.0),
         ("pullgate_config_last_reload_successful", 1.0),
     ] {
@@ -107,6 +108,7 @@ fn who_stops_is_not_ready_and_alive_until_the_end() {
     let (_, why) = get(address, "/readyz");
     assert!(why.starts_with("stopping") && why.trim_end().lines().count() == 1, "{why}");
     assert_eq!(get(address, "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(Numbers::of(address).get("pullgate_ready"), 0.0);
     assert_eq!(Numbers::of(address).get("pullgate_fetches_running"), 1.0, "it drains");
     runtime.block_on(async {
         talk.flush_and_end().await.unwrap();

@@ -32,7 +32,7 @@ pub(super) fn answer(door: &Door, method: &Method, path: &str) -> Response<Full<
             }
         },
         "/healthz" => say(StatusCode::OK, WORDS, "ok\n".to_owned()),
-        "/readyz" => match door.ails() {
+        "/readyz" => match door.health.ails() {
             None => say(StatusCode::OK, WORDS, "ok\n".to_owned()),
             Some(why) => say(StatusCode::SERVICE_UNAVAILABLE, WORDS, format!("{why}\n")),
         },

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::registry::Lookup;
 use census::Census;
+use health::Health;
 pub use listener::run;
 use process::Process;
 
@@ -36,19 +37,18 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Door {
     numbers: Registry,
-    lookup: Lookup,
+    health: Health,
     census: Census,
-    /// The daemon was told to stop.
-    stopping: CancellationToken,
 }
 
 impl Door {
     /// Tells these numbers, and its own of the process and of the keys; and that it is not ready, once it is `stopping`.
     #[must_use]
     pub fn new(mut numbers: Registry, lookup: Lookup, stopping: CancellationToken) -> Self {
-        let census = Census::default();
+        let (health, census) = (Health { lookup, stopping }, Census::default());
+        numbers.register_collector(Box::new(health.clone()));
         census.register(&mut numbers);
         numbers.register_collector(Box::new(Process));
-        Self { numbers, lookup, census, stopping }
+        Self { numbers, health, census }
     }
 }
