@@ -95,6 +95,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_clock_that_ran_out_is_counted() {
+        let meter = Meter::default();
+        let counts = || [Limit::Negotiation, Limit::Idle, Limit::Total].map(|limit| meter.count(limit));
+        let mut clocks = Clocks::start(&settings(), &meter);
+        assert_eq!(clocks.ran_out(), Ended::TimedOut);
+        assert_eq!(counts(), [1, 0, 0]);
+        clocks.sending(b"PACK\0\0\0\x02");
+        clocks.ran_out();
+        assert_eq!(counts(), [1, 1, 0]);
+        tokio::time::advance(Duration::from_secs(3000)).await;
+        clocks.moved();
+        clocks.ran_out();
+        assert_eq!(counts(), [1, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn silence_before_the_pack_is_short_and_after_it_long() {
         let start = Instant::now();
         let mut clocks = Clocks::start(&settings(), &Meter::default());

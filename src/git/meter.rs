@@ -57,6 +57,13 @@ impl Meter {
     }
 }
 
+#[cfg(test)]
+impl Meter {
+    pub(super) fn count(&self, limit: Limit) -> u64 {
+        self.limits.get_or_create(&[("limit", limit.word())]).get()
+    }
+}
+
 impl Git {
     /// Names what is counted for who collects it.
     pub fn register(&self, registry: &mut Registry) {
@@ -151,5 +158,20 @@ impl Collector for Looked {
             ConstCounter::new(count).encode(family.encode_family(&[("limit", limit)])?)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An operator finds the bound in the config file by the label.
+    #[test]
+    fn every_limit_has_the_name_that_the_example_has() {
+        let example = include_str!("../../config.example.toml");
+        let limits = Limit::ALL.map(Limit::word);
+        for word in limits.into_iter().chain(["total_mib", "entries", "free_mib"]) {
+            assert!(example.contains(&format!("\n{word} = ")), "{word}");
+        }
     }
 }

@@ -200,8 +200,8 @@ fn the_books_agree() {
     let sessions: usize = std::env::var("PULLGATE_HOUR").map_or(92, |text| text.parse().expect("a number of sessions"));
     let (gateway, watch) = watched(|config| {
         config
-            .replace("negotiation_seconds = 300", "negotiation_seconds = 4")
-            .replace("banner_seconds = 10", "banner_seconds = 4")
+            .replace("negotiation_seconds = 300", "negotiation_seconds = 8")
+            .replace("banner_seconds = 10", "banner_seconds = 8")
             .replace("level = \"info\"", "level = \"debug\"")
     });
     scene::refusals(&gateway, &["ed25519"]);

@@ -12,6 +12,7 @@ mod algorithms;
 mod balancer;
 mod bombs;
 mod books;
+mod bounds;
 mod cells;
 mod ci_pages;
 mod ci_tools;

@@ -126,8 +126,9 @@ pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config 
             mac: Cow::Borrowed(MACS),
             compression: Cow::Borrowed(COMPRESSION),
         },
-        // The probes are counted by the handler, which knows stray keys from guesses.
-        max_auth_attempts: settings.key_probes + 1,
+        // The handler counts the probes, and notes the one that is too many. So that it sees that one, the library allows one
+        // more, and one for the `none` that clients begin with, which it counts as well; then it says goodbye.
+        max_auth_attempts: settings.key_probes + 2,
         inactivity_timeout: Some(settings.idle),
         keepalive_interval: Some(Duration::from_secs(15)),
         keepalive_max: 4,

@@ -135,10 +135,8 @@ async fn serve(
             session.await
         }
     };
-    match &ended {
-        Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) => door.meter.met(Limit::Idle),
-        Err(ConnectionError::TooManyKeys) => door.meter.met(Limit::Keys),
-        Err(ConnectionError::Ssh(_)) | Ok(()) => {}
+    if let Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) = &ended {
+        door.meter.met(Limit::Idle);
     }
     if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
         // The client's own words for it are few, and an operator has the remedy.
