@@ -82,6 +82,10 @@ race-test rounds="200":
 leak-test requests="10000":
     PULLGATE_LEAK_REQUESTS={{requests}} cargo test --test gateway -- --nocapture leaks::
 
+# So many sessions of all outcomes; then the audit file, the metrics and the log have to agree. A short form is in `test`
+hour sessions="1000":
+    PULLGATE_HOUR={{sessions}} cargo test --test gateway -- --nocapture books::
+
 # The registry at a million keys, as a table; takes minutes. docs/benchmarks.md has one with its machine
 bench-registry keys="1000000":
     PULLGATE_KEYS={{keys}} cargo bench --bench registry

@@ -9,6 +9,7 @@
 //! silence. A stop writes what is queued; a kill -9 loses it, which is at most what was decided in the last moment. Changes of
 //! the registry are answered only when their record is written, and are in the journal in any case.
 
+pub mod counters;
 mod writer;
 
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use counters::{Counters, Lost};
 
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
@@ -186,6 +189,7 @@ pub fn new_id() -> String {
 #[derive(Debug, Clone)]
 pub struct Audit {
     writer: Option<Arc<writer::Writer>>,
+    counters: Counters,
 }
 
 impl Audit {
@@ -194,13 +198,14 @@ impl Audit {
     /// # Errors
     /// When the file cannot be opened, or there is no thread to be had.
     pub fn open(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { writer: Some(Arc::new(writer::Writer::open(path)?)) })
+        let counters = Counters::default();
+        Ok(Self { writer: Some(Arc::new(writer::Writer::open(path, counters.clone())?)), counters })
     }
 
     /// Keeps no records: for commands that only read.
     #[must_use]
     pub fn off() -> Self {
-        Self { writer: None }
+        Self { writer: None, counters: Counters::default() }
     }
 
     /// Hands on one record under an id from [`new_id`], to be written soon.
@@ -209,11 +214,21 @@ impl Audit {
     /// that it tells of stands.
     pub fn record(&self, id: &str, event: Event) {
         let Some(writer) = &self.writer else { return };
+        self.counters.count(&event);
         let record = Record { v: SCHEMA, time: Timestamp::now(), id: id.to_owned(), event };
         match serde_json::to_string(&record) {
             Ok(line) => writer.put(line),
-            Err(error) => tracing::error!(%error, ?record, "an audit record cannot be written as JSON"),
+            Err(error) => {
+                self.counters.lose(Lost::Form);
+                tracing::error!(%error, ?record, "an audit record cannot be written as JSON");
+            }
         }
+    }
+
+    /// What was recorded so far, in numbers.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Goes on in the file that has the name by now, as a log rotation wants it; what was handed on before stays in the old

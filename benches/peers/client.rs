@@ -58,12 +58,17 @@ impl Client {
 
     /// Starts `git-upload-pack` for a repository, by the path that the server knows it by.
     pub(crate) async fn upload_pack(&self, path: &str, version: u8) -> Result<Talk, Fault> {
+        self.exec(&format!("git-upload-pack '{path}'"), version).await
+    }
+
+    /// Starts any command.
+    pub(crate) async fn exec(&self, command: &str, version: u8) -> Result<Talk, Fault> {
         let told = |e: russh::Error| format!("channel: {e}");
         let channel = self.0.channel_open_session().await.map_err(told)?;
         if version > 0 {
             channel.set_env(false, "GIT_PROTOCOL", format!("version={version}")).await.map_err(told)?;
         }
-        channel.exec(false, format!("git-upload-pack '{path}'")).await.map_err(told)?;
+        channel.exec(false, command).await.map_err(told)?;
         Ok(Talk { channel, bytes: BytesMut::new(), said: String::new(), status: None })
     }
 

@@ -8,6 +8,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::counters::{Counters, Lost};
 use super::{PATIENCE, QUEUE};
 
 /// How often somebody who waits for a place in the queue looks again.
@@ -30,30 +31,36 @@ pub(super) struct Writer {
     queue: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
     patience: Duration,
+    counters: Counters,
 }
 
 impl Writer {
-    /// Opens the file, and starts the thread.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// Opens the file, and starts the thread. What does not get into the file is counted.
+    pub(super) fn open(path: &Path, counters: Counters) -> io::Result<Self> {
         let path = path.to_owned();
         let open = move || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        Self::over(open, QUEUE, PATIENCE)
+        Self::over(open, QUEUE, PATIENCE, counters)
     }
 
     fn over<W: Write + Send + 'static>(
         open: impl Fn() -> io::Result<W> + Send + 'static,
         queue: usize,
         patience: Duration,
+        counters: Counters,
     ) -> io::Result<Self> {
         let (send, items) = mpsc::sync_channel(queue);
         let file = open()?;
-        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || run(file, open, &items))?;
-        Ok(Self { queue: Some(send), thread: Some(thread), patience })
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn({
+            let counters = counters.clone();
+            move || run(file, open, &items, &counters)
+        })?;
+        Ok(Self { queue: Some(send), thread: Some(thread), patience, counters })
     }
 
     /// Hands on a line; waits a little for a place in the queue, and then says the line in the log instead.
     pub(super) fn put(&self, line: String) {
         if let Some(line) = self.offer(Item::Line(line), self.patience) {
+            self.counters.lose(Lost::Queue);
             tracing::error!(record = %line, "an audit record cannot be written in time: the disk does not keep up");
         }
     }
@@ -107,7 +114,7 @@ impl Drop for Writer {
     }
 }
 
-fn run<W: Write>(mut file: W, open: impl Fn() -> io::Result<W>, items: &Receiver<Item>) {
+fn run<W: Write>(mut file: W, open: impl Fn() -> io::Result<W>, items: &Receiver<Item>, counters: &Counters) {
     let mut torn = false;
     while let Ok(first) = items.recv() {
         let (mut text, mut flushed, mut reopened) = (String::new(), None, None);
@@ -122,7 +129,7 @@ fn run<W: Write>(mut file: W, open: impl Fn() -> io::Result<W>, items: &Receiver
                 next = items.try_recv().ok();
             }
         }
-        write(&mut file, &text, &mut torn);
+        write(&mut file, &text, &mut torn, counters);
         if flushed.is_some_and(|done| done.send(()).is_err()) {
             tracing::debug!("whoever waited for the audit records has gone");
         }
@@ -136,7 +143,7 @@ fn run<W: Write>(mut file: W, open: impl Fn() -> io::Result<W>, items: &Receiver
 }
 
 /// Writes whole lines. A line that is cut, as by a full disk, does not swallow the one behind it.
-fn write(file: &mut impl Write, text: &str, torn: &mut bool) {
+fn write(file: &mut impl Write, text: &str, torn: &mut bool, counters: &Counters) {
     let mut rest = text.as_bytes();
     if *torn && !rest.is_empty() && file.write_all(b"\n").is_ok() {
         *torn = false;
@@ -152,6 +159,7 @@ fn write(file: &mut impl Write, text: &str, torn: &mut bool) {
                 let whole = text.get(..written).map_or(0, |done| done.rfind('\n').map_or(0, |end| end + 1));
                 *torn |= whole < written;
                 for line in text.get(whole..).unwrap_or_default().lines() {
+                    counters.lose(Lost::Disk);
                     tracing::error!(%error, record = %line, "an audit record cannot be written");
                 }
                 return;
@@ -207,7 +215,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_left_and_none_of_its_records_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
-        let writer = Writer::open(&path).unwrap();
+        let writer = Writer::open(&path, Counters::default()).unwrap();
         (0..100).for_each(|number| writer.put(number.to_string()));
         std::fs::rename(&path, &moved).unwrap();
         (100..200).for_each(|number| writer.put(number.to_string()));
@@ -228,7 +236,7 @@ mod tests {
     #[test]
     fn all_is_written_in_order_before_the_end() {
         let disk = Disk::default();
-        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60)).unwrap();
+        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60), Counters::default()).unwrap();
         (0..1000).for_each(|number| writer.put(number.to_string()));
         drop(writer);
         let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
@@ -238,7 +246,7 @@ mod tests {
     #[test]
     fn a_disk_that_stands_still_costs_a_moment_and_no_record_in_silence() {
         let disk = Disk::default();
-        let writer = Writer::over(opens(&disk), 4, Duration::from_millis(20)).unwrap();
+        let writer = Writer::over(opens(&disk), 4, Duration::from_millis(20), Counters::default()).unwrap();
         let stands = disk.stands.lock().unwrap();
         let start = Instant::now();
         let refused: Vec<_> = (10..50)
@@ -257,7 +265,7 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_does_not_swallow_the_next() {
         let disk = Disk::default();
-        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60)).unwrap();
+        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60), Counters::default()).unwrap();
         writer.put("whole".to_owned());
         writer.flush();
         *disk.room.lock().unwrap() = Some(3);

@@ -86,6 +86,26 @@ struct Shelf {
     slots: Mutex<HashMap<Key, Slot>>,
     /// Bytes in files that are open.
     used: Arc<AtomicU64>,
+    given_up: [AtomicU64; 3],
+}
+
+/// How many entries were given up, or not taken, since there was no room for them, by what the room is bounded by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GivenUp {
+    /// [`Settings::entries`].
+    pub entries: u64,
+    /// [`Settings::total`].
+    pub total: u64,
+    /// [`Settings::free`].
+    pub free: u64,
+}
+
+/// The bounds that [`GivenUp`] counts.
+#[derive(Debug, Clone, Copy)]
+enum Bound {
+    Entries,
+    Total,
+    Free,
 }
 
 #[derive(Debug)]
@@ -110,8 +130,8 @@ impl Cache {
     pub fn open(settings: Settings) -> std::io::Result<Self> {
         make_folder(&settings)?;
         drop(tempfile::tempfile_in(&settings.folder)?);
-        let (slots, used) = (Mutex::default(), Arc::default());
-        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, used })) })
+        let (slots, used, given_up) = (Mutex::default(), Arc::default(), Default::default());
+        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, used, given_up })) })
     }
 
     /// Whether it keeps anything.
@@ -140,7 +160,7 @@ impl Cache {
             return if whole { Found::Kept(reader) } else { Found::Growing(reader) };
         }
         while slots.len() >= shelf.settings.entries {
-            if !evict_one(&mut slots) {
+            if !shelf.give_up(&mut slots, Bound::Entries) {
                 return Found::Bypass("full");
             }
         }
@@ -155,6 +175,16 @@ impl Cache {
     #[must_use]
     pub fn kept(&self) -> (usize, u64) {
         (self.shelf.as_ref().map_or(0, |shelf| shelf.lock().len()), self.used())
+    }
+
+    /// What there was no room for since it was opened.
+    #[must_use]
+    pub fn given_up(&self) -> GivenUp {
+        self.shelf.as_ref().map_or_else(GivenUp::default, |shelf| {
+            let [entries, total, free] = &shelf.given_up;
+            let [entries, total, free] = [entries, total, free].map(|count| count.load(Ordering::Relaxed));
+            GivenUp { entries, total, free }
+        })
     }
 
     /// Lets every entry go; says how many there were. Who reads one, or writes it, goes on.
@@ -191,6 +221,19 @@ impl Shelf {
         made.inspect_err(|error| tracing::warn!(%error, "the cache cannot make a file; nothing is kept")).ok()
     }
 
+    /// Makes room at the cost of one entry, if there is one that nobody reads. Where there is none, it is the new one that
+    /// is given up.
+    fn give_up(&self, slots: &mut HashMap<Key, Slot>, bound: Bound) -> bool {
+        let [entries, total, free] = &self.given_up;
+        let count = match bound {
+            Bound::Entries => entries,
+            Bound::Total => total,
+            Bound::Free => free,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        evict_one(slots)
+    }
+
     /// Room for some more bytes of an entry that has `stored`: takes it, making it where it can, or says no.
     fn reserve(&self, stored: u64, more: u64) -> bool {
         /// How often the free space is looked at, in bytes of one entry.
@@ -201,13 +244,13 @@ impl Shelf {
         let mut slots = self.lock();
         if stored == 0 || stored / LOOK != (stored + more) / LOOK {
             while !self.is_free() {
-                if !evict_one(&mut slots) {
+                if !self.give_up(&mut slots, Bound::Free) {
                     return false;
                 }
             }
         }
         while self.used.load(Ordering::Acquire) + more > self.settings.total {
-            if !evict_one(&mut slots) {
+            if !self.give_up(&mut slots, Bound::Total) {
                 return false;
             }
         }

@@ -79,10 +79,13 @@ fn take_over(reloader: &Reloader, file: &Path) {
             if let ConfigError::Faults { faults, .. } = &error {
                 faults.iter().for_each(|fault| tracing::error!(%fault, "a fault in the config"));
             }
+            reloader.note(false);
             return tracing::error!(%error, "SIGHUP: the config cannot be read, and the old one stays; see `pullgate check`");
         }
     };
-    match reloader.reload(&config) {
+    let reloaded = reloader.reload(&config);
+    reloader.note(reloaded.is_ok());
+    match reloaded {
         Ok(later) if later.is_empty() => tracing::info!("SIGHUP: config and host keys were read anew"),
         Ok(later) => {
             let later = later.join(", ");

@@ -7,6 +7,7 @@
 mod cache;
 mod keys;
 mod limits;
+mod metrics;
 mod places;
 mod sandbox;
 mod section;
@@ -48,6 +49,8 @@ pub struct Config {
     pub control: control::Settings,
     /// The audit file.
     pub audit_file: PathBuf,
+    /// Where metrics are told, on loopback; `None` when nowhere.
+    pub metrics: Option<SocketAddr>,
     /// The log.
     pub log: log::Settings,
     /// What is asked of keys.
@@ -181,6 +184,7 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         control::Settings::new(socket, section.take("operators", Operators::new([]), values::operators))
     });
     let audit_file = reader.section("audit", |section| section.take("file", state_dir.join("audit.jsonl"), path));
+    let metrics = reader.section("metrics", metrics::read);
     let log = reader.section("log", |section| {
         let default = log::Settings::default();
         log::Settings {
@@ -200,6 +204,7 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         ssh,
         control,
         audit_file,
+        metrics,
         log,
         keys,
         sandbox,

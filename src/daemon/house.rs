@@ -20,7 +20,7 @@ use crate::front::ssh::host_keys::{self, HostKeyError};
 use crate::gate::Gate;
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
-use crate::sandbox::{CellError, Cells, Report, no_core_dumps};
+use crate::sandbox::{CellError, Cells, Mode, Report, no_core_dumps};
 use crate::store::Store;
 use crate::usage::Usage;
 
@@ -107,6 +107,10 @@ pub struct House {
     pub(super) drain: Duration,
     pub(super) usage: Usage,
     pub(super) audit: Audit,
+    pub(super) git: Git,
+    pub(super) cell: Mode,
+    pub(super) lookup: Lookup,
+    pub(super) metrics: Option<std::net::SocketAddr>,
 }
 
 impl House {
@@ -146,13 +150,14 @@ impl House {
         let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
         let keeper = Arc::new(GitKeeper(git.clone()));
-        let door = Door::new(gate, git, keys, config.limits.ssh, address);
+        let door = Door::new(gate, git.clone(), keys, config.limits.ssh, address);
         let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
-        let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup, usage.clone(), config);
+        let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup.clone(), usage.clone(), config);
         let admin = admin.with_keeper(keeper);
         let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        Ok(Self { door, reloader, admin, listen, control, drain: config.limits.drain, usage, audit })
+        let (cell, metrics, drain) = (config.sandbox.mode, config.metrics, config.limits.drain);
+        Ok(Self { door, reloader, admin, listen, control, drain, usage, audit, git, cell, lookup, metrics })
     }
 }
 

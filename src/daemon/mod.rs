@@ -5,6 +5,7 @@ pub mod explain;
 pub mod house;
 mod keeper;
 pub mod log;
+mod meter;
 pub mod reload;
 pub mod repos;
 pub mod serve;

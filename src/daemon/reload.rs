@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::config::{Config, Limits};
+use super::meter::Reloads;
 use crate::audit::Audit;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
@@ -16,11 +17,21 @@ pub struct Reloader {
     audit: Audit,
     /// What the daemon was started with.
     started: Config,
+    meter: Reloads,
 }
 
 impl Reloader {
     pub(super) fn new(door: Arc<Door>, audit: Audit, started: Config) -> Self {
-        Self { doors: watch::Sender::new(door), audit, started }
+        Self { doors: watch::Sender::new(door), audit, started, meter: Reloads::default() }
+    }
+
+    /// Notes for who watches how an attempt to take a config over ended.
+    pub fn note(&self, taken: bool) {
+        self.meter.note(taken);
+    }
+
+    pub(super) fn meter(&self) -> &Reloads {
+        &self.meter
     }
 
     pub(super) fn doors(&self) -> watch::Receiver<Arc<Door>> {
@@ -52,7 +63,8 @@ impl Reloader {
 
 /// What differs and cannot be changed while a daemon runs, by its name in the file.
 fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
-    let Config { file: _, state_dir, store, ssh, control, audit_file, log, keys, sandbox, cache, limits } = new;
+    let Config { file: _, state_dir, store, ssh, control, audit_file, metrics, log, keys, sandbox, cache, limits } =
+        new;
     let of_door = Limits { ssh: old.limits.ssh, ..*limits };
     [
         ("state_dir", *state_dir != old.state_dir),
@@ -60,6 +72,7 @@ fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
         ("listen under [ssh]", ssh.listen != old.ssh.listen),
         ("[control]", *control != old.control),
         ("[audit]", *audit_file != old.audit_file),
+        ("[metrics]", *metrics != old.metrics),
         ("[log]", *log != old.log),
         ("[keys]", *keys != old.keys),
         ("[sandbox]", *sandbox != old.sandbox),
@@ -84,6 +97,7 @@ mod tests {
         assert_eq!(differs(""), [""; 0]);
         assert_eq!(differs("[limits]\nstartups = 7\nlogin_seconds = 3\n[ssh]\nrsa_host_key = true"), [""; 0]);
         assert_eq!(differs("[store]\nroot = \"/srv\"\n[log]\nformat = \"json\""), ["[store]", "[log]"]);
+        assert_eq!(differs("[metrics]\nlisten = \"127.0.0.1:9180\""), ["[metrics]"]);
         assert_eq!(differs("[ssh]\nlisten = [\"127.0.0.1:1\"]"), ["listen under [ssh]"]);
         assert_eq!(differs("[limits]\ndrain_seconds = 1"), ["what [limits] says of fetches, slots and the end"]);
         assert_eq!(differs("state_dir = \"/var/lib/x\"")[0], "state_dir");

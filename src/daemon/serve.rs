@@ -1,6 +1,7 @@
 //! The daemon's day: open the doors, serve, drain.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::usage::{self, Usage};
@@ -9,8 +10,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::house::House;
+use super::meter;
 use super::service;
 use crate::front::control::listener::{BindError, Listener};
+use crate::front::metrics;
 use crate::front::ssh::listener;
 
 /// How long answers may take to end after their line was cut.
@@ -30,6 +33,14 @@ pub enum ServeError {
     /// A socket that somebody else opened for it.
     #[error("a socket that the service manager opened cannot be used: {0}")]
     Inherited(std::io::Error),
+    /// The address for metrics.
+    #[error("{address} cannot be listened on for metrics: {error}")]
+    Metrics {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: std::io::Error,
+    },
     /// The control socket.
     #[error(transparent)]
     Control(#[from] BindError),
@@ -47,6 +58,10 @@ impl ServeError {
             Self::Inherited(_) => {
                 "give it TCP sockets that listen and no others, such as `ListenStream=2222` in its .socket unit"
             }
+            Self::Metrics { error, .. } if error.kind() == std::io::ErrorKind::AddrInUse => {
+                "another program listens there: stop it, or choose another port as `listen` under [metrics]"
+            }
+            Self::Metrics { .. } => "choose another loopback address as `listen` under [metrics], or \"\" for none",
             Self::Control(_) => "mend it, or name another `socket` under [control]",
         }
     }
@@ -58,6 +73,7 @@ pub struct Open {
     house: House,
     ssh: Vec<TcpListener>,
     control: Listener,
+    metrics: Option<TcpListener>,
 }
 
 /// Opens every door, or none. Where [`service::inherited`] gave sockets, those are the doors for git, whatever the config
@@ -75,17 +91,33 @@ pub async fn open(house: House, inherited: Vec<std::net::TcpListener>) -> Result
         let failed = |error| ServeError::Listen { address: *address, error };
         ssh.push(TcpListener::bind(address).await.map_err(failed)?);
     }
+    let metrics = match house.metrics {
+        None => None,
+        Some(address) => {
+            let failed = |error| ServeError::Metrics { address, error };
+            Some(TcpListener::bind(address).await.map_err(failed)?)
+        }
+    };
     let control = Listener::bind(house.control.clone())?;
-    Ok(Open { house, ssh, control })
+    Ok(Open { house, ssh, control, metrics })
 }
 
 impl Open {
     /// Serves until `stop` completes; then accepts nobody new, lets what runs come to its end for the time of
     /// [`super::config::Limits::drain`], and cuts the rest.
     pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { house, ssh, control } = self;
+        let Self { house, ssh, control, metrics } = self;
         let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
         let mut doors = JoinSet::new();
+        // Until all else has ended: who watches sees how it ends.
+        let ended = CancellationToken::new();
+        let watched = metrics.map(|listener| {
+            let door = metrics::Door::new(meter::numbers(&house), house.lookup.clone(), stopping.clone());
+            if let Some(address) = house.metrics {
+                tracing::info!(%address, "metrics are told");
+            }
+            tokio::spawn(metrics::run(Arc::new(door), listener, ended.clone()))
+        });
         for listener in ssh {
             match listener.local_addr() {
                 Ok(address) => tracing::info!(%address, "serving SSH"),
@@ -122,6 +154,12 @@ impl Open {
             tracing::warn!("stopping: the last audit records may not be written");
         }
         watchdog.abort();
+        ended.cancel();
+        if let Some(watched) = watched
+            && watched.await.is_err()
+        {
+            tracing::warn!("stopping: the metrics listener ended in a panic");
+        }
         tracing::info!("stopped");
     }
 }

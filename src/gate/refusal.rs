@@ -319,3 +319,13 @@ pub(super) fn last_day(end: Timestamp) -> String {
     let last = end.checked_sub(SignedDuration::from_secs(1)).unwrap_or(end);
     last.strftime("%Y-%m-%d").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_counted_by_its_name() {
+        assert_eq!(Code::ALL.map(Code::as_str), crate::audit::counters::CODES);
+    }
+}

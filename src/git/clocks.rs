@@ -5,6 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Settings;
+use super::meter::{Limit, Meter};
+use crate::audit::Ended;
 
 /// The state of the three clocks of one fetch.
 #[derive(Debug)]
@@ -14,15 +16,17 @@ pub(super) struct Clocks {
     last_move: Instant,
     negotiating: bool,
     tail: Vec<u8>,
+    meter: Meter,
 }
 
 /// The start of a pack: signature and version (gitformat-pack). Both protocols bring it, whatever frames it.
 const PACK: &[u8] = b"PACK\0\0\0";
 
 impl Clocks {
-    pub(super) fn start(settings: &Settings) -> Self {
+    pub(super) fn start(settings: &Settings, meter: &Meter) -> Self {
         let now = Instant::now();
-        Self { settings: *settings, end: now + settings.total, last_move: now, negotiating: true, tail: Vec::new() }
+        let (end, tail, meter) = (now + settings.total, Vec::new(), meter.clone());
+        Self { settings: *settings, end, last_move: now, negotiating: true, tail, meter }
     }
 
     /// Bytes came from the client or went to it.
@@ -64,6 +68,16 @@ impl Clocks {
             if self.negotiating { self.settings.negotiation.min(self.settings.idle) } else { self.settings.idle };
         (self.last_move + silence).min(self.end)
     }
+
+    /// The deadline has come: counts which clock it was.
+    pub(super) fn ran_out(&self) -> Ended {
+        self.meter.met(match self.deadline() {
+            end if end == self.end => Limit::Total,
+            _ if self.negotiating && self.settings.negotiation <= self.settings.idle => Limit::Negotiation,
+            _ => Limit::Idle,
+        });
+        Ended::TimedOut
+    }
 }
 
 #[cfg(test)]
@@ -81,9 +95,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_clock_that_ran_out_is_counted() {
+        let meter = Meter::default();
+        let counts = || [Limit::Negotiation, Limit::Idle, Limit::Total].map(|limit| meter.count(limit));
+        let mut clocks = Clocks::start(&settings(), &meter);
+        assert_eq!(clocks.ran_out(), Ended::TimedOut);
+        assert_eq!(counts(), [1, 0, 0]);
+        clocks.sending(b"PACK\0\0\0\x02");
+        clocks.ran_out();
+        assert_eq!(counts(), [1, 1, 0]);
+        tokio::time::advance(Duration::from_secs(3000)).await;
+        clocks.moved();
+        clocks.ran_out();
+        assert_eq!(counts(), [1, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn silence_before_the_pack_is_short_and_after_it_long() {
         let start = Instant::now();
-        let mut clocks = Clocks::start(&settings());
+        let mut clocks = Clocks::start(&settings(), &Meter::default());
         assert_eq!(clocks.deadline() - start, Duration::from_secs(60));
         tokio::time::advance(Duration::from_secs(10)).await;
         clocks.moved();
@@ -95,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_total_is_never_passed() {
         let start = Instant::now();
-        let mut clocks = Clocks::start(&settings());
+        let mut clocks = Clocks::start(&settings(), &Meter::default());
         for _ in 0..400 {
             tokio::time::advance(Duration::from_secs(10)).await;
             clocks.moved();
@@ -110,7 +140,7 @@ mod tests {
             let _guard = runtime.enter();
             let mut stream = before.into_bytes();
             stream.extend_from_slice(b"PACK\0\0\0\x02");
-            let mut clocks = Clocks::start(&settings());
+            let mut clocks = Clocks::start(&settings(), &Meter::default());
             let (mut rest, mut cuts) = (stream.as_slice(), cuts.into_iter().cycle());
             while !rest.is_empty() {
                 prop_assert!(clocks.negotiating || rest.len() <= 1);

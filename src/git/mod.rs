@@ -4,6 +4,7 @@ mod child;
 mod clocks;
 pub mod counts;
 pub mod inbound;
+mod meter;
 pub mod pkt_line;
 pub mod polls;
 mod profile;
@@ -121,6 +122,7 @@ pub struct Git {
     polls: Small<polls::Said>,
     slots: Slots,
     counts: counts::Counts,
+    meter: meter::Meter,
 }
 
 impl Git {
@@ -134,7 +136,8 @@ impl Git {
         let (polls, slots) = (cache.small(), Slots::new(settings.slots));
         // As many as may be busy at a time with packs; polls that come between take the same.
         let pool = Pool::new(cells, slots.all());
-        Ok(Self { program, profile, pool, report, settings, cache, polls, slots, counts: counts::Counts::default() })
+        let (counts, meter) = (counts::Counts::default(), meter::Meter::default());
+        Ok(Self { program, profile, pool, report, settings, cache, polls, slots, counts, meter })
     }
 
     /// What its cells enforce; `None` when they are switched off.

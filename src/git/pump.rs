@@ -81,7 +81,7 @@ async fn serve(
     mut inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
-    let mut clocks = Clocks::start(&git.settings);
+    let mut clocks = Clocks::start(&git.settings, &git.meter);
     // `pending` is on its way to git and not yet in its pipe.
     let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot } = begun;
     let (mut why, mut error) = (Unserved::Repository, None);
@@ -150,7 +150,7 @@ async fn serve(
                 Err(_) => { stdin = None; pending.clear(); }
             },
             more = complaint.read(&mut child.stderr), if !complaint.over => complaint.over = !more,
-            () = tokio::time::sleep_until(clocks.deadline()) => break Ended::TimedOut,
+            () = tokio::time::sleep_until(clocks.deadline()) => break clocks.ran_out(),
             () = outbound.gone() => break Ended::ClientGone,
         }
         if inbound.flooded() {
@@ -196,7 +196,7 @@ pub(super) async fn send(bytes: Bytes, clocks: &mut Clocks, outbound: &mut impl 
             }
             Err(Gone) => Err(Ended::ClientGone),
         },
-        () = tokio::time::sleep_until(clocks.deadline()) => Err(Ended::TimedOut),
+        () = tokio::time::sleep_until(clocks.deadline()) => Err(clocks.ran_out()),
     }
 }
 

@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::clocks::Clocks;
 use super::inbound::Inbound;
-use super::slots::{Full, Slot, Work};
+use super::meter::Limit;
+use super::slots::{Full, Place, Slot, Work};
 use super::{Git, Outbound};
 use crate::audit::Ended;
 use crate::gate::Fetch;
@@ -25,9 +26,14 @@ pub(super) enum NoSlot {
 }
 
 /// Whose turn it is to take, and on what: a key's turns are its own whatever it is called.
-pub(super) fn work_of(fetch: &Fetch) -> Work {
+fn work_of(fetch: &Fetch) -> Work {
     let key = fetch.subject().fingerprint.as_ref().map(ToString::to_string);
     Work { key: key.unwrap_or_default(), repository: fetch.repo().name().to_string() }
+}
+
+/// Joins the queue for a slot.
+pub(super) fn ask(git: &Git, fetch: &Fetch, label: Option<[u8; 32]>) -> Result<Place, Full> {
+    git.slots.ask(work_of(fetch), label).inspect_err(|Full| git.meter.met(Limit::Queue))
 }
 
 /// What a client hears that waits.
@@ -49,7 +55,7 @@ pub(super) async fn wait(
     inbound: &Inbound,
     outbound: &mut impl Outbound,
 ) -> Result<Slot, NoSlot> {
-    let mut place = git.slots.ask(work_of(fetch), None).map_err(|Full| NoSlot::Busy)?;
+    let mut place = ask(git, fetch, None).map_err(|Full| NoSlot::Busy)?;
     let (end, mut news) = (Instant::now() + git.slots.patience(), Instant::now() + FIRST_NEWS);
     loop {
         tokio::select! {
@@ -66,7 +72,10 @@ pub(super) async fn wait(
                     return Err(NoSlot::Ended(Ended::ClientGone));
                 }
             }
-            () = tokio::time::sleep_until(end) => return Err(NoSlot::Busy),
+            () = tokio::time::sleep_until(end) => {
+                git.meter.met(Limit::Wait);
+                return Err(NoSlot::Busy);
+            }
             () = outbound.gone() => return Err(NoSlot::Ended(Ended::ClientGone)),
         }
         if inbound.flooded() {

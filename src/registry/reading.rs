@@ -9,6 +9,7 @@ use super::change::Unavailable;
 use super::files::Lock;
 use super::index::{Applied, IndexReader};
 use super::mark;
+use super::meter::Meter;
 use super::rules::View as _;
 use super::state::State;
 use crate::model::fingerprint::Fingerprint;
@@ -33,13 +34,22 @@ pub(super) struct Reading {
     /// What the index has, and whether that is much more than when it was opened.
     clean: Mutex<Option<(Applied, bool)>>,
     dir: PathBuf,
+    /// What is told of it all.
+    pub(super) meter: Meter,
     /// Last, so that it is freed last.
     _lock: Lock,
 }
 
 impl Reading {
     pub(super) fn new(source: Source, dir: PathBuf, lock: Lock) -> Self {
-        Self { source: RwLock::new(source), damaged: AtomicBool::new(false), clean: Mutex::new(None), dir, _lock: lock }
+        Self {
+            source: RwLock::new(source),
+            damaged: AtomicBool::new(false),
+            clean: Mutex::new(None),
+            dir,
+            meter: Meter::default(),
+            _lock: lock,
+        }
     }
 
     /// Asks whoever answers now.
@@ -58,6 +68,11 @@ impl Reading {
     /// Whether the index answers.
     pub(super) fn indexed(&self) -> bool {
         matches!(&*self.source.read().unwrap_or_else(PoisonError::into_inner), Source::Index(_))
+    }
+
+    /// Whether anybody answers.
+    pub(super) fn answers(&self) -> bool {
+        !matches!(&*self.source.read().unwrap_or_else(PoisonError::into_inner), Source::Nobody(_))
     }
 
     /// The keys of other accounts that are known to reach into this one.

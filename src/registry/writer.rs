@@ -25,6 +25,7 @@ use super::rules::{Draft, View};
 use super::state::State;
 
 mod large;
+mod room;
 
 pub use large::json_length;
 
@@ -71,6 +72,8 @@ pub(super) struct Writer {
     may_compact: bool,
     /// Since when it is long enough for that.
     long_since: Option<Instant>,
+    /// When it was last tried whether there is room again.
+    tried_room: Instant,
 }
 
 /// The patience with a broken index.
@@ -140,7 +143,8 @@ impl Writer {
         settings: Settings,
     ) -> Self {
         let (heal, compaction, may_compact, long_since) = (Heal::new(), None, true, None);
-        Self { journal, reading, requests, base, heal, settings, compaction, may_compact, long_since }
+        let tried_room = Instant::now();
+        Self { journal, reading, requests, base, heal, settings, compaction, may_compact, long_since, tried_room }
     }
 
     /// Works until every [`super::Amend`] is gone. A panic leaves a registry that answers nothing.
@@ -191,7 +195,10 @@ impl Writer {
         };
         let mut refused = None;
         if !lines.is_empty() {
-            match self.journal.append(&lines, seq, hash) {
+            let begin = Instant::now();
+            let written = self.journal.append(&lines, seq, hash);
+            self.reading.meter.appended(begin.elapsed(), written.is_ok());
+            match written {
                 Ok(()) => self.apply(over),
                 // Nothing of the batch happened; and what stood against the others may not have been so either.
                 Err(error) => refused = Some(error),
@@ -273,6 +280,7 @@ impl Writer {
     /// Takes over an index that was built, and gives up one that is broken.
     fn look_around(&mut self) {
         self.tend_journal(false);
+        self.tell_of_journal();
         if let Base::Replayed(state, Some(build)) = &mut self.base {
             let Some(outcome) = build.outcome() else { return };
             let applied = Applied::new(self.journal.seq(), self.journal.hash());

@@ -1,7 +1,7 @@
 //! Kernels that cannot confine, played by a filter that answers as they do.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -150,18 +150,27 @@ fn the_gateway_does_not_start_on_such_a_kernel_unless_told_to() {
     let checked = run(&["check"]);
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && text.contains("warning  sandbox.mode: git is not wholly confined"), "{text}");
-    // It serves there, and says at every start what is not enforced.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // It serves there, and says at every start what is not enforced, and to who watches.
+    let [ssh, watch] = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [ssh, watch] = [ssh, watch].map(|held| held.local_addr().unwrap().to_string());
     let config = std::fs::read_to_string(dir.path().join("config.toml")).unwrap();
-    std::fs::write(dir.path().join("config.toml"), config.replace("127.0.0.1:2222", &format!("127.0.0.1:{port}")))
-        .unwrap();
+    let config = config.replace("127.0.0.1:2222", &ssh).replace("listen = \"\"", &format!("listen = \"{watch}\""));
+    std::fs::write(dir.path().join("config.toml"), config).unwrap();
     for start in 1..=2 {
         let mut command = Command::new(program());
         command.arg("serve").env("PULLGATE_CONFIG", dir.path().join("config.toml")).stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let mut daemon = without(LANDLOCK, || command.spawn().unwrap());
-        let lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let said: Vec<String> = lines.take_while(|line| !line.contains("serving SSH")).collect();
+        let mut lines = BufReader::new(daemon.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let said: Vec<String> = lines.by_ref().take_while(|line| !line.contains("serving SSH")).collect();
+        let mut asks = std::net::TcpStream::connect(&watch).unwrap();
+        asks.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let numbers = std::io::read_to_string(asks).unwrap();
+        for line in
+            ["pullgate_cell_whole 0", "pullgate_cell_mode{mode=\"prefer\"} 1", "pullgate_cell_mode{mode=\"require\"} 0"]
+        {
+            assert!(numbers.lines().any(|told| told == line), "{line}: {numbers}");
+        }
         daemon.kill().unwrap();
         daemon.wait().unwrap();
         let warned = said.iter().filter(|line| line.contains("WARN") && line.contains("NOT wholly confined")).count();

@@ -11,6 +11,8 @@
 mod algorithms;
 mod balancer;
 mod bombs;
+mod books;
+mod bounds;
 mod cells;
 mod ci_pages;
 mod ci_tools;
@@ -30,6 +32,7 @@ mod hostile_repos;
 mod keys;
 mod leaks;
 mod messages;
+mod metrics;
 mod polls;
 #[path = "../../benches/peers/client.rs"]
 #[allow(dead_code, reason = "the benchmark uses more of it")]
@@ -48,3 +51,5 @@ mod stalls;
 mod storms;
 mod threats;
 mod tree;
+mod watcher;
+mod watching;

@@ -30,7 +30,7 @@ fn the_example_is_the_defaults() {
 #[test]
 fn the_example_has_every_key() {
     // A key that the reader asks for is named in the fault about one that it does not.
-    let sections = ["store", "ssh", "control", "keys", "audit", "log", "sandbox", "cache", "limits"];
+    let sections = ["store", "ssh", "control", "keys", "audit", "metrics", "log", "sandbox", "cache", "limits"];
     let text: String = sections.iter().map(|section| format!("[{section}]\nnone = 1\n")).collect();
     let faults = Config::parse(&format!("none = 1\n{text}"), Path::new(FILE)).unwrap_err();
     let mut known = BTreeSet::new();

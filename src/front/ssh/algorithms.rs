@@ -129,8 +129,9 @@ pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config 
             mac: Cow::Borrowed(MACS),
             compression: Cow::Borrowed(COMPRESSION),
         },
-        // The probes are counted by the handler, which knows stray keys from guesses.
-        max_auth_attempts: settings.key_probes + 1,
+        // The handler counts the probes, and notes the one that is too many. So that it sees that one, the library allows one
+        // more, and one for the `none` that clients begin with, which it counts as well; then it says goodbye.
+        max_auth_attempts: settings.key_probes + 2,
         inactivity_timeout: Some(settings.idle),
         // Not before the login clock has run out: a client that waits for its user's passphrase or token takes a message that
         // belongs to later for a broken server (OpenSSH's `input_userauth_error`), and ends.

@@ -11,6 +11,7 @@ use super::Door;
 use super::answer::{self, Who};
 use super::channel::ChannelState;
 use super::listener::Startup;
+use super::meter::Limit;
 use crate::audit::Subject;
 use crate::gate::{Admission, Declined};
 use crate::git::inbound;
@@ -22,9 +23,6 @@ pub(super) enum ConnectionError {
     /// The SSH library, or the line.
     #[error(transparent)]
     Ssh(#[from] russh::Error),
-    /// More keys than [`super::Settings::key_probes`].
-    #[error("the peer offered too many keys")]
-    TooManyKeys,
 }
 
 /// The state of one connection.
@@ -65,8 +63,12 @@ impl Connection {
     pub(super) fn offered(&mut self, key: &SshKey) -> Result<bool> {
         self.probes += 1;
         if self.probes > self.door.settings.key_probes {
-            self.tried = Tried::TooManyKeys;
-            return Err(ConnectionError::TooManyKeys);
+            // Not looked up any more. The library says goodbye in words that the client shows, if there is a next one.
+            if self.tried != Tried::TooManyKeys {
+                self.tried = Tried::TooManyKeys;
+                self.door.meter.met(Limit::Keys);
+            }
+            return Ok(false);
         }
         self.tried = Tried::UnknownKey;
         let Ok(key) = PublicKey::from_peer(key) else { return Ok(false) };
@@ -170,4 +172,16 @@ impl Tried {
 pub(super) enum Command {
     Shell,
     Exec(Vec<u8>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_counted_by_its_name() {
+        // Who tried nothing leaves no record.
+        let all = [Tried::NoKey, Tried::UnknownKey, Tried::NotProved, Tried::TooManyKeys];
+        assert_eq!(all.map(Tried::word), crate::audit::counters::REASONS);
+    }
 }

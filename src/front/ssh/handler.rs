@@ -12,6 +12,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
 use super::answer::Who;
 use super::channel::ChannelState;
 use super::connection::{Command, Connection, ConnectionError, Result, Tried};
+use super::meter::Limit;
 use crate::gate::{Admission, Declined, ProvenKey, Sha1Signature};
 use crate::git::inbound;
 use crate::model::protocol::GitProtocol;
@@ -121,6 +122,7 @@ impl Handler for Connection {
         self.channels.retain(|_, state| !state.is_answered());
         if self.channels.len() >= self.door.settings.channels {
             self.note("too many channels");
+            self.door.meter.met(Limit::Channels);
             reply.reject(ChannelOpenFailure::ResourceShortage).await;
             return Ok(());
         }

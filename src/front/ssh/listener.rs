@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, ConnectionError};
 use super::line::Line;
+use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
 use super::{Door, algorithms};
 use crate::audit::Subject;
@@ -30,6 +31,7 @@ const READ_AHEAD: usize = 8 * 1024;
 pub(super) struct Startup {
     _place: OwnedSemaphorePermit,
     _network: NetworkPlace,
+    _counted: Counted,
     logged_in: CancellationToken,
 }
 
@@ -64,14 +66,18 @@ pub async fn run(
             }
         };
         let door = Arc::clone(&doors.borrow());
-        let Some(Entry { connection, startup }) = door.places.enter() else {
-            door.places.tell(address.ip(), "all places are taken, or nearly");
-            continue;
+        let Entry { connection, startup } = match door.places.enter() {
+            Ok(entry) => entry,
+            Err(limit) => {
+                door.meter.met(limit);
+                door.places.tell(address.ip(), "all places are taken, or nearly");
+                continue;
+            }
         };
-        let cut = cut.child_token();
+        let (cut, counted) = (cut.child_token(), door.meter.enters());
         open.spawn(async move {
             serve(door, socket, address, startup, cut).await;
-            drop(connection);
+            drop((connection, counted));
         });
     }
     drop(listener);
@@ -86,20 +92,25 @@ async fn serve(
     place: OwnedSemaphorePermit,
     cut: CancellationToken,
 ) {
+    let counted = door.meter.starts();
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }
     let address = match tokio::time::timeout(door.settings.banner, door.client(&mut socket, peer)).await {
         Ok(Ok(address)) => address,
         Ok(Err(error)) => return tracing::warn!(balancer = %peer, %error, "a connection of a balancer is dropped"),
-        Err(_) => return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is"),
+        Err(_) => {
+            door.meter.met(Limit::Banner);
+            return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");
+        }
     };
     let Some(network) = door.places.network(address.ip()) else {
+        door.meter.met(Limit::StartupsPerNetwork);
         return door.places.tell(address.ip(), "its network has its places");
     };
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
     let logged_in = CancellationToken::new();
-    let startup = Startup { _place: place, _network: network, logged_in: logged_in.clone() };
+    let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
     let connection = Connection::new(Arc::clone(&door), subject, startup);
     // The SSH library reads the head of each packet by itself: half as many system calls for what clients send.
     let line = Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut);
@@ -109,17 +120,24 @@ async fn serve(
     let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "a connection did not begin"),
-        Err(_) => return tracing::debug!(%address, "a peer did not say what it is"),
+        Err(_) => {
+            door.meter.met(Limit::Banner);
+            return tracing::debug!(%address, "a peer did not say what it is");
+        }
     };
     let ended = tokio::select! {
         ended = &mut session => ended,
         () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
             if !logged_in.is_cancelled() {
+                door.meter.met(Limit::Login);
                 return tracing::debug!(%address, "a peer did not log in in time");
             }
             session.await
         }
     };
+    if let Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) = &ended {
+        door.meter.met(Limit::Idle);
+    }
     if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
         // The client's own words for it are few, and an operator has the remedy.
         let offered = printable(&theirs.join(","), SHOWN);

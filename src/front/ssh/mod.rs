@@ -10,6 +10,7 @@ mod handler;
 pub mod host_keys;
 mod line;
 pub mod listener;
+mod meter;
 mod places;
 pub mod proxy;
 
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 use crate::gate::Gate;
 use crate::git::Git;
 use crate::git::inbound::Budget;
+pub use meter::Meter;
 use places::Places;
 
 /// The bounds and clocks of the door.
@@ -92,6 +94,7 @@ pub struct Door {
     /// Who may say in front of a connection whose it is.
     balancers: Vec<IpNet>,
     places: Arc<Places>,
+    meter: Meter,
 }
 
 impl Door {
@@ -100,7 +103,8 @@ impl Door {
     pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
         let config = Arc::new(algorithms::config(host_keys, &settings));
         let (answers, places) = (TaskTracker::new(), Arc::new(Places::new(&settings)));
-        Self { gate, git, settings, public_address, config, answers, balancers: Vec::new(), places }
+        let (balancers, meter) = (Vec::new(), Meter::default());
+        Self { gate, git, settings, public_address, config, answers, balancers, places, meter }
     }
 
     /// The same door with other keys and settings, for those who come from now on; those who are inside keep what they came
@@ -113,7 +117,8 @@ impl Door {
             false => Arc::new(Places::new(&settings)),
         };
         let (gate, git, answers) = (self.gate.clone(), self.git.clone(), self.answers.clone());
-        Self { gate, git, settings, public_address, config, answers, balancers: self.balancers.clone(), places }
+        let (balancers, meter) = (self.balancers.clone(), self.meter.clone());
+        Self { gate, git, settings, public_address, config, answers, balancers, places, meter }
     }
 
     /// Believes a PROXY header from these networks, and demands one from them.
@@ -121,6 +126,12 @@ impl Door {
     pub fn with_balancers(mut self, balancers: Vec<IpNet>) -> Self {
         self.balancers = balancers;
         self
+    }
+
+    /// What is counted at the door.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Whose a connection is that comes from `peer`.

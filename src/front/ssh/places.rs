@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Settings;
+use super::meter::Limit;
 
 /// How often the log says that somebody was turned away, at most: strangers must not be able to fill a disk.
 const TELL: Duration = Duration::from_secs(10);
@@ -56,14 +57,14 @@ impl Places {
         }
     }
 
-    /// A place for somebody who just came, if there is one, and chance wills it.
-    pub(super) fn enter(&self) -> Option<Entry> {
-        let connection = Arc::clone(&self.connections).try_acquire_owned().ok()?;
-        let startup = Arc::clone(&self.startups).try_acquire_owned().ok()?;
+    /// A place for somebody who just came, if there is one, and chance wills it; else the bound that stands against it.
+    pub(super) fn enter(&self) -> Result<Entry, Limit> {
+        let connection = Arc::clone(&self.connections).try_acquire_owned().map_err(|_| Limit::Connections)?;
+        let startup = Arc::clone(&self.startups).try_acquire_owned().map_err(|_| Limit::Startups)?;
         let taken = self.settings.startups.saturating_sub(self.startups.available_permits());
         match is_unlucky(taken, self.settings.startups, dice()) {
-            true => None,
-            false => Some(Entry { connection, startup }),
+            true => Err(Limit::Startups),
+            false => Ok(Entry { connection, startup }),
         }
     }
 

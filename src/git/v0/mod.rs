@@ -56,7 +56,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
             return Served { source, ..pump::own(git, fetch, Begun::default(), inbound, outbound).await };
         }
     };
-    let mut clocks = Clocks::start(&git.settings);
+    let mut clocks = Clocks::start(&git.settings, &git.meter);
     let (bytes_out, sent) = send_all(said.clone(), &mut clocks, outbound).await;
     let (words, shallow) = (Bytes::new(), Bytes::new());
     let mut talk = Talk { git, fetch, inbound, outbound, clocks, said, words, shallow, bytes_in: 0, bytes_out };
@@ -96,7 +96,7 @@ impl<O: Outbound> Talk<'_, O> {
         loop {
             let piece = tokio::select! {
                 piece = self.inbound.next() => piece,
-                () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(Ended::TimedOut),
+                () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(self.clocks.ran_out()),
                 () = self.outbound.gone() => return Err(Ended::ClientGone),
             };
             let ended = piece.is_none();

@@ -81,7 +81,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         fetch,
         inbound,
         outbound,
-        clocks: Clocks::start(&git.settings),
+        clocks: Clocks::start(&git.settings, &git.meter),
         splitter: Splitter::default(),
         known: None,
         own: None,
@@ -266,7 +266,7 @@ impl<O: Outbound> Talk<'_, O> {
                 None if self.inbound.flooded() => return Err(Ended::Flooded),
                 None => self.client_ended = true,
             },
-            () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(Ended::TimedOut),
+            () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(self.clocks.ran_out()),
             () = self.outbound.gone() => return Err(Ended::ClientGone),
         }
         Ok(false)

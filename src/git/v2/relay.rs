@@ -14,6 +14,7 @@ use crate::gate::Fetch;
 use crate::git::child::Ready;
 use crate::git::clocks::Clocks;
 use crate::git::inbound::Watch;
+use crate::git::meter::Limit;
 use crate::git::pkt_line;
 use crate::git::polls::settled;
 use crate::git::pump::send;
@@ -61,7 +62,7 @@ pub(in crate::git) async fn answer(
             Found::Growing(reader) => (reader, Source::Joined),
             Found::Bypass(why) => return Relayed::Not(why),
             Found::Missing(writer, reader) => {
-                let Ok(place) = git.slots.ask(turn::work_of(fetch), Some(label)) else {
+                let Ok(place) = turn::ask(git, fetch, Some(label)) else {
                     return Relayed::Busy;
                 };
                 let ready = match Ready::for_request(git, fetch) {
@@ -82,7 +83,10 @@ pub(in crate::git) async fn answer(
         match relay(reader, wait, clocks, watch, outbound).await {
             Outcome::Whole(bytes) => return Relayed::Whole(bytes, source),
             // It waited for its slot, and does not begin again to wait.
-            Outcome::Again if begun.elapsed() >= git.slots.patience() => return Relayed::Busy,
+            Outcome::Again if begun.elapsed() >= git.slots.patience() => {
+                git.meter.met(Limit::Wait);
+                return Relayed::Busy;
+            }
             Outcome::Again => {}
             Outcome::Broken(bytes, ended) => return Relayed::Broken(bytes, ended),
         }
@@ -168,7 +172,7 @@ async fn relay(
                     }
                 }
             }
-            () = tokio::time::sleep_until(clocks.deadline()) => return Outcome::Broken(sent, Ended::TimedOut),
+            () = tokio::time::sleep_until(clocks.deadline()) => return Outcome::Broken(sent, clocks.ran_out()),
             () = outbound.gone() => return Outcome::Broken(sent, Ended::ClientGone),
         }
         if watch.flooded() {

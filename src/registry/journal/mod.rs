@@ -192,6 +192,14 @@ impl Journal {
         })
     }
 
+    /// Sets space aside for what comes next, as a write would that finds none left.
+    ///
+    /// # Errors
+    /// When there is no space.
+    pub(super) fn make_room(&mut self) -> io::Result<()> {
+        self.reserve((self.end.length + 1).next_multiple_of(CHUNK))
+    }
+
     /// Sets space aside up to `length`: asked for first, so that a full disk says so before anything is written.
     fn reserve(&mut self, length: u64) -> io::Result<()> {
         let have = self.end.length;

@@ -5,6 +5,7 @@
 //! is in force.
 
 use std::sync::PoisonError;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -68,9 +69,14 @@ impl Writer {
             let entry = Entry { seq, prev, more, time, by: by.to_owned(), changes: part };
             let written = serde_json::to_vec(&entry)
                 .map_err(|error| Unavailable { reason: error.to_string() })
-                .and_then(|line| match more {
-                    true => self.journal.append_part(&line, seq, Hash::of(&line)),
-                    false => self.journal.append(&line, seq, Hash::of(&line)),
+                .and_then(|line| {
+                    let start = Instant::now();
+                    let written = match more {
+                        true => self.journal.append_part(&line, seq, Hash::of(&line)),
+                        false => self.journal.append(&line, seq, Hash::of(&line)),
+                    };
+                    self.reading.meter.appended(start.elapsed(), written.is_ok());
+                    written
                 });
             if let Err(error) = written {
                 self.journal.take_back(begin);

@@ -1,0 +1,40 @@
+//! Whether the gateway serves as it should.
+
+use std::fmt;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::gauge::ConstGauge;
+use tokio_util::sync::CancellationToken;
+
+use crate::registry::{Ails, Lookup};
+
+/// What decides it.
+#[derive(Debug, Clone)]
+pub(super) struct Health {
+    pub(super) lookup: Lookup,
+    /// The daemon was told to stop.
+    pub(super) stopping: CancellationToken,
+}
+
+impl Health {
+    /// What stands against it, in one line.
+    pub(super) fn ails(&self) -> Option<&'static str> {
+        if self.stopping.is_cancelled() {
+            return Some("stopping: nobody new is let in, what runs may finish");
+        }
+        self.lookup.ails().map(|ails| match ails {
+            Ails::Silent => "the registry cannot be read: nobody is let in; restart the gateway, its log says why",
+            Ails::Full => "the registry takes no changes: there is no room for its journal to grow; fetches are served",
+            Ails::Building => "the index of the registry is being built: fetches are served from memory meanwhile",
+        })
+    }
+}
+
+impl Collector for Health {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let ready = ConstGauge::new(u64::from(self.ails().is_none()));
+        let help = "Whether it serves as it should, as /readyz says: 1, or 0";
+        ready.encode(encoder.encode_descriptor("pullgate_ready", help, None, ready.metric_type())?)
+    }
+}
