@@ -44,5 +44,6 @@ mod secrets;
 mod sessions;
 mod ssh_agent;
 mod storms;
+mod strangers;
 mod threats;
 mod tree;
