@@ -251,3 +251,20 @@ fn records_go_to_standard_output_when_that_is_asked_for() {
         site.run_with(&["audit", "verify", "--file", "-", "--public-key", "audit.pub"], &(text + &self::text(&site)));
     assert!(ran.code == 0 && ran.out.starts_with("good: all 6 links: 3 changes"), "{ran}");
 }
+
+#[test]
+fn a_key_that_others_can_read_signs_nothing() {
+    use std::os::unix::fs::PermissionsExt;
+    let site = Site::new();
+    add(&site, 0..1);
+    std::fs::set_permissions(site.path("state/audit.key"), PermissionsExt::from_mode(0o644)).unwrap();
+    let ran = site.run(&["account", "add", "other"]);
+    assert!(ran.code == 6 && ran.err.contains("is open to other users (mode 644)"), "{ran}");
+    let ran = site.run(&["check"]);
+    assert!(ran.code == 2 && ran.out.contains("audit.key: the audit key"), "{ran}");
+    std::fs::remove_file(site.path("state/audit.key")).unwrap();
+    add(&site, 1..2);
+    // Another key signs from then on, and nobody but the operator can say that this was meant.
+    let ran = site.run(&["audit", "verify"]);
+    assert!(ran.code == 4 && ran.out.contains("is signed with another key"), "{ran}");
+}

@@ -29,7 +29,7 @@ fn refused_logins_are_written_up_to_a_bound_and_counted_beyond() {
         config.replace("stranger_records_per_network = 60", "stranger_records_per_network = 3")
     });
     let known = gateway.key("ci", &["acme/app"]);
-    let stranger = gateway.keygen("stranger", &["-t", "ed25519"]);
+    let stranger = gateway.keygen("stranger", &["ed25519"]);
     std::thread::scope(|scope| {
         let (gateway, stranger) = (&gateway, &stranger);
         for _ in 0..4 {

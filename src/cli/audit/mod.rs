@@ -25,8 +25,8 @@ use source::Source;
 
 /// Below the help of the noun.
 const EXAMPLES: &str = "\
-The file that the config names is read, and the rotated ones beside it (audit.jsonl.1, audit.jsonl-20270301). A record
-has to fit every filter that is given. Times are in UTC. docs/audit.md has every field.
+The file that the config names is read, and the rotated ones beside it (audit.jsonl.1 and the like).
+A record has to fit every filter that is given. Times are in UTC. docs/audit.md has every field.
 
 Examples:
   pullgate audit --id 6befc06704                         what became of the fetch that was shown this id

@@ -24,13 +24,14 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Below the help of `verify`.
 const EXAMPLES: &str = "\
-Exit codes: 0 all is as it was written; 4 it is not; others as ever. docs/audit.md says what is found and what cannot be.
+The exit code is 0 when all is as it was written, and 4 when it is not. docs/audit.md says what is found, and what
+cannot be.
 
 Examples:
   pullgate audit verify
-  pullgate audit verify --public-key /etc/pullgate/audit.pub --json      the key that somebody else keeps
-  zcat audit.jsonl.2.gz | pullgate audit verify --file - --file audit.jsonl.1 --file audit.jsonl --public-key audit.pub
-  pullgate audit verify --head 4711:9f2c…                                that link, which was kept elsewhere, is still there";
+  pullgate audit verify --public-key audit.pub           with a key that somebody else keeps
+  pullgate audit verify --head 4711:9f2c…                that link, which was noted elsewhere, is still there
+  zcat audit.jsonl.2.gz | pullgate audit verify --public-key audit.pub --file - --file audit.jsonl.1 --file audit.jsonl";
 
 /// Verify the chain of changes: nothing edited, removed, put in, moved or cut off, and all of it signed by the gateway
 #[derive(Debug, clap::Args)]
