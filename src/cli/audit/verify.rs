@@ -24,14 +24,13 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Below the help of `verify`.
 const EXAMPLES: &str = "\
-The exit code is 0 when all is as it was written, and 4 when it is not. docs/audit.md says what is found, and what
-cannot be.
+The exit code is 0 when all is as it was written, and 4 when it is not. docs/audit.md says what can be found.
 
 Examples:
   pullgate audit verify
   pullgate audit verify --public-key audit.pub           with a key that somebody else keeps
   pullgate audit verify --head 4711:9f2c…                that link, which was noted elsewhere, is still there
-  zcat audit.jsonl.2.gz | pullgate audit verify --public-key audit.pub --file - --file audit.jsonl.1 --file audit.jsonl";
+  zcat *.gz | pullgate audit verify --public-key audit.pub --file - --file audit.jsonl.1 --file audit.jsonl";
 
 /// Verify the chain of changes: nothing edited, removed, put in, moved or cut off, and all of it signed by the gateway
 #[derive(Debug, clap::Args)]
