@@ -268,3 +268,25 @@ fn a_key_that_others_can_read_signs_nothing() {
     let ran = site.run(&["audit", "verify"]);
     assert!(ran.code == 4 && ran.out.contains("is signed with another key"), "{ran}");
 }
+
+/// An older journal that was put back by hand, with nobody told: the gateway tells it itself, and verify takes that for a fault
+/// until somebody says that it is none.
+#[test]
+fn a_gap_is_a_fault_until_somebody_allows_it() {
+    let site = Site::new();
+    add(&site, 0..2);
+    std::fs::copy(site.path("state/registry/journal"), site.path("kept")).unwrap();
+    add(&site, 2..4);
+    let registry = site.path("state/registry");
+    let options = pullgate::registry::RestoreOptions { replace: true, accept_loss: false };
+    pullgate::registry::restore(&registry, &site.path("kept"), options).unwrap();
+    let ran = site.run(&["audit", "verify"]);
+    assert!(ran.code == 4 && ran.out.contains("an older journal was put in its place"), "{ran}");
+    add(&site, 4..5);
+    let ran = site.run(&["audit", "verify"]);
+    assert!(ran.code == 4 && ran.out.contains("GAP change 2, told on") && ran.out.contains("--allow-gaps"), "{ran}");
+    let ran = site.ok(&["audit", "verify", "--allow-gaps"]);
+    assert!(ran.out.contains("the registry is at change 3, recorded up to 3"), "{ran}");
+    let shown = site.ok(&["audit", "--outcome", "gap"]).out;
+    assert!(shown.contains("at change 2: the registry is at change 2, and there is a record of change 4"), "{shown}");
+}
