@@ -9,7 +9,18 @@
 //! silence. A stop writes what is queued; a kill -9 loses it, which is at most what was decided in the last moment. Changes of
 //! the registry are answered only when their record is written, and are in the journal in any case.
 
+pub mod chain;
+pub mod check;
 pub mod counters;
+pub mod files;
+pub mod key;
+pub mod lines;
+pub mod link;
+#[cfg(test)]
+mod page;
+pub mod query;
+pub mod seen;
+pub mod strangers;
 mod writer;
 
 use std::net::IpAddr;
@@ -17,6 +28,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +37,7 @@ use counters::{Counters, Lost};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
 use crate::model::repo_path::RepoPath;
+use strangers::Strangers;
 
 /// The version of the record's schema; it changes when a field changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
@@ -151,9 +164,62 @@ pub enum Event {
         by: String,
         /// The journal's sequence number.
         seq: u64,
+        /// The first one, of a change that is so large that it has several.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_seq: Option<u64>,
+        /// What was done, in words.
+        what: String,
+        /// Whether the record was made from the journal at a later start, because the process ended before it was written.
+        #[serde(default, skip_serializing_if = "is_false")]
+        recovered: bool,
+    },
+    /// Another registry was put in the place of this one; what follows is counted from its last change.
+    Restored {
+        /// The operator.
+        by: String,
+        /// The sequence number of its journal.
+        seq: u64,
         /// What was done, in words.
         what: String,
     },
+    /// Changes of which no record of their own could be made.
+    Gap {
+        /// The first of them, if any are missing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        first_seq: Option<u64>,
+        /// The last one; what follows is counted from here.
+        seq: u64,
+        /// Why, in words.
+        why: String,
+    },
+    /// The gateway signed how far the chain of changes goes.
+    Checkpoint {
+        /// The change up to which each has a record in the chain.
+        seq: u64,
+        /// How many records of changes the chain has had.
+        changes: u64,
+        /// The public half of the audit key, as OpenSSH writes it, without a comment.
+        key: String,
+    },
+    /// Records that were left out, since somebody without a registered key can cause as many as they like.
+    Suppressed {
+        /// The event that they would have been.
+        of: String,
+        /// Why that happened, as a stable word: the reason of a refused login, or a code.
+        reason: String,
+        /// Where they came from, an IPv4 address or a /64 of IPv6; left out for all networks that were not counted apart.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        network: Option<IpNet>,
+        /// How many.
+        count: u64,
+        /// When the first of them was.
+        since: Timestamp,
+    },
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One line of the audit file.
@@ -168,6 +234,9 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+    /// Its place in the chain of changes, if it has one.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<link::Link>,
 }
 
 /// An id that is shown to a client before its record is written: ten hexadecimal digits, random.
@@ -185,11 +254,19 @@ pub fn new_id() -> String {
     })
 }
 
+/// A record as its line, without the end of it. What makes no JSON is told in the log.
+fn line(record: &Record) -> Option<String> {
+    serde_json::to_string(record)
+        .inspect_err(|error| tracing::error!(%error, ?record, "an audit record cannot be written as JSON"))
+        .ok()
+}
+
 /// Where records go. Cheap to clone. When the last clone is dropped, everything is written.
 #[derive(Debug, Clone)]
 pub struct Audit {
     writer: Option<Arc<writer::Writer>>,
     counters: Counters,
+    strangers: Arc<Strangers>,
 }
 
 impl Audit {
@@ -198,30 +275,61 @@ impl Audit {
     /// # Errors
     /// When the file cannot be opened, or there is no thread to be had.
     pub fn open(path: &Path) -> std::io::Result<Self> {
-        let counters = Counters::default();
-        Ok(Self { writer: Some(Arc::new(writer::Writer::open(path, counters.clone())?)), counters })
+        Self::open_bounded(path, strangers::Settings::default())
+    }
+
+    /// The same, with another bound on what somebody without a registered key can cause.
+    ///
+    /// # Errors
+    /// As [`Audit::open`].
+    pub fn open_bounded(path: &Path, bound: strangers::Settings) -> std::io::Result<Self> {
+        let (strangers, counters) = (Arc::new(Strangers::new(bound)), Counters::default());
+        let writer = writer::Writer::open(path, Arc::clone(&strangers), counters.clone())?;
+        Ok(Self { writer: Some(Arc::new(writer)), counters, strangers })
+    }
+
+    /// The same, to standard output: for a service manager that keeps it. The file at `path` is that of commands which work
+    /// without the daemon.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub fn to_stdout(path: &Path, bound: strangers::Settings) -> std::io::Result<Self> {
+        let (strangers, counters) = (Arc::new(Strangers::new(bound)), Counters::default());
+        let writer = writer::Writer::to_stdout(path, Arc::clone(&strangers), counters.clone())?;
+        Ok(Self { writer: Some(Arc::new(writer)), counters, strangers })
     }
 
     /// Keeps no records: for commands that only read.
     #[must_use]
     pub fn off() -> Self {
-        Self { writer: None, counters: Counters::default() }
+        let strangers = Arc::new(Strangers::new(strangers::Settings::default()));
+        Self { writer: None, counters: Counters::default(), strangers }
     }
 
     /// Hands on one record under an id from [`new_id`], to be written soon.
     ///
     /// A record that cannot be written is logged as an error in full, so that it is not lost with the disk; the decision
-    /// that it tells of stands.
+    /// that it tells of stands. One that somebody without a registered key caused may be counted only: see [`strangers`].
     pub fn record(&self, id: &str, event: Event) {
+        self.record_at(Timestamp::now(), id, event);
+    }
+
+    /// The same of something that was at another time.
+    pub fn record_at(&self, time: Timestamp, id: &str, event: Event) {
         let Some(writer) = &self.writer else { return };
+        // Also what is not written.
         self.counters.count(&event);
-        let record = Record { v: SCHEMA, time: Timestamp::now(), id: id.to_owned(), event };
-        match serde_json::to_string(&record) {
-            Ok(line) => writer.put(line),
-            Err(error) => {
-                self.counters.lose(Lost::Form);
-                tracing::error!(%error, ?record, "an audit record cannot be written as JSON");
-            }
+        if !self.strangers.admits(&event) {
+            self.counters.suppress();
+            return;
+        }
+        let record = Record { v: SCHEMA, time, id: id.to_owned(), event, link: None };
+        if record.event.is_chained() {
+            writer.link(record);
+        } else if let Some(line) = line(&record) {
+            writer.put(line);
+        } else {
+            self.counters.lose(Lost::Form);
         }
     }
 

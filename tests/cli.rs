@@ -13,6 +13,10 @@ mod support;
 
 #[path = "cli/apply.rs"]
 mod apply;
+#[path = "cli/audit.rs"]
+mod audit;
+#[path = "cli/audit_chain.rs"]
+mod audit_chain;
 #[path = "cli/backup.rs"]
 mod backup;
 #[path = "cli/cache.rs"]

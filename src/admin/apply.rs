@@ -7,8 +7,7 @@ use jiff::Timestamp;
 use super::fault::{Fault, Kind};
 use super::operator::Operator;
 use super::view::Page;
-use super::{Admin, Done, Faults, counted};
-use crate::audit::Event;
+use super::{Admin, Done, Faults, changed, counted};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::name::{AccountName, GroupName};
@@ -31,8 +30,7 @@ impl Admin {
         let committed = self.amend.commit_all(by.name(), changes)?;
         removed.iter().for_each(|key| self.usage.forget(key));
         if committed.changed {
-            let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
-            self.recorded(Event::Changed { by, seq, what });
+            self.recorded(changed(by.name().to_owned(), &committed, message.clone()));
         }
         Ok(Done::new(message, committed.changed))
     }

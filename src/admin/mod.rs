@@ -7,6 +7,7 @@ pub mod account;
 mod account_key;
 mod apply;
 pub mod cache;
+pub mod chain;
 pub mod explain;
 pub mod fault;
 pub mod group;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Event, new_id};
 use crate::model::key_name::KeyRef;
-use crate::registry::change::{Change, CommitError, Told};
+use crate::registry::change::{Change, CommitError, Committed, Told};
 use crate::registry::record::{KeyRecord, Tombstone};
 use crate::registry::{Amend, Lookup};
 use crate::usage::Usage;
@@ -172,8 +173,8 @@ impl Admin {
         let Told { committed, met } = self.amend.change(by.name(), change)?;
         let message = words(met.as_deref());
         if committed.changed {
-            let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
-            self.recorded(Event::Changed { by, seq, what });
+            let (by, what) = (by.name().to_owned(), message.clone());
+            self.recorded(changed(by, &committed, what));
         }
         Ok(Done::new(message, committed.changed))
     }
@@ -211,6 +212,12 @@ impl Admin {
             KeyRef::Fingerprint(_) => Fault::new(Kind::NotFound, fact).hint("`pullgate key list` lists all keys"),
         })
     }
+}
+
+/// The record of a commit.
+fn changed(by: String, committed: &Committed, what: String) -> Event {
+    let Committed { first, seq, changed: _ } = *committed;
+    Event::Changed { by, seq, first_seq: (first != seq).then_some(first), what, recovered: false }
 }
 
 /// The history of a removed key, in a few words.

@@ -34,7 +34,8 @@ const UNSERVED: [&str; 4] = ["busy", "repository", "timed-out", "flooded"];
 /// Why nobody was let in. The SSH door has the same, and a test that says so.
 pub const REASONS: [&str; 4] = ["no-key", "unknown-key", "not-proved", "too-many-keys"];
 /// The kinds of records.
-const EVENTS: [&str; 6] = ["login", "login-refused", "refused", "allowed", "fetch", "changed"];
+const EVENTS: [&str; 10] =
+    ["login", "login-refused", "refused", "allowed", "fetch", "changed", "restored", "gap", "checkpoint", "suppressed"];
 /// What becomes of a word that is not known here.
 const OTHER: &str = "other";
 /// Upper bounds, in seconds: from a poll that is kept to the longest fetch that is usually allowed.
@@ -71,6 +72,7 @@ impl Lost {
 pub struct Counters {
     records: Family<[Label; 1], Counter>,
     lost: Family<[Label; 1], Counter>,
+    suppressed: Counter,
     logins: Counter,
     logins_refused: Family<[Label; 1], Counter>,
     refused: Family<[Label; 1], Counter>,
@@ -89,6 +91,7 @@ impl Default for Counters {
         let counters = Self {
             records: Family::default(),
             lost: Family::default(),
+            suppressed: Counter::default(),
             logins: Counter::default(),
             logins_refused: Family::default(),
             refused: Family::default(),
@@ -165,8 +168,17 @@ impl Counters {
                 self.changes.inc();
                 "changed"
             }
+            Event::Restored { .. } => "restored",
+            Event::Gap { .. } => "gap",
+            Event::Checkpoint { .. } => "checkpoint",
+            Event::Suppressed { .. } => "suppressed",
         };
         self.records.get_or_create(&[("event", kind)]).inc();
+    }
+
+    /// One record is only counted in the file, since strangers cause too many.
+    pub(super) fn suppress(&self) {
+        self.suppressed.inc();
     }
 
     /// One record is not in the file.
@@ -181,6 +193,11 @@ impl Counters {
             "pullgate_audit_records_lost",
             "Audit records that are in the log and not in the audit file, because it did not keep up or did not take them",
             self.lost.clone(),
+        );
+        registry.register(
+            "pullgate_audit_records_suppressed",
+            "Audit records that strangers caused and that are counted in a record of the event suppressed alone",
+            self.suppressed.clone(),
         );
         registry.register("pullgate_logins", "Registered keys that logged in", self.logins.clone());
         registry.register(

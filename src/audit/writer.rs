@@ -3,22 +3,32 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::chain::Chain;
 use super::counters::{Counters, Lost};
-use super::{PATIENCE, QUEUE};
+use super::strangers::Strangers;
+use super::{PATIENCE, QUEUE, Record, line};
+use hand::{Disk, Hand};
+
+mod hand;
 
 /// How often somebody who waits for a place in the queue looks again.
 const LOOK: Duration = Duration::from_millis(1);
-/// How many bytes are gathered for one write, about.
-const TOGETHER: usize = 64 * 1024;
 
 /// What waits in the queue.
 enum Item {
     Line(String),
+    /// A record that gets its place in the chain when its turn comes.
+    Link(Box<Record>),
+    /// What comes behind it is gone on with in this chain.
+    Chain(Box<Chain>),
+    /// The chain is signed up to here, and what was only counted is told.
+    Checkpoint,
     /// Answered when everything before it is written.
     Flush(SyncSender<()>),
     /// What comes behind it goes to the file that has the name by now. Answered when that is open, or cannot be opened.
@@ -31,30 +41,66 @@ pub(super) struct Writer {
     queue: Option<SyncSender<Item>>,
     thread: Option<JoinHandle<()>>,
     patience: Duration,
+    path: PathBuf,
     counters: Counters,
 }
 
 impl Writer {
-    /// Opens the file, and starts the thread. What does not get into the file is counted.
-    pub(super) fn open(path: &Path, counters: Counters) -> io::Result<Self> {
+    /// Opens the file, and starts the thread, which also tells what was not handed on because of strangers.
+    pub(super) fn open(path: &Path, strangers: Arc<Strangers>, counters: Counters) -> io::Result<Self> {
         let path = path.to_owned();
-        let open = move || OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        Self::over(open, QUEUE, PATIENCE, counters)
+        let file = path.clone();
+        let open = move || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&file);
+        let mut writer = Self::over(open, strangers, QUEUE, PATIENCE, counters)?;
+        writer.path = path;
+        Ok(writer)
     }
 
-    fn over<W: Write + Send + 'static>(
+    /// The same to standard output. Commands that work without the process write to the file, and so its name is known.
+    pub(super) fn to_stdout(path: &Path, strangers: Arc<Strangers>, counters: Counters) -> io::Result<Self> {
+        let mut writer = Self::over(|| Ok(io::stdout()), strangers, QUEUE, PATIENCE, counters)?;
+        writer.path = path.to_owned();
+        Ok(writer)
+    }
+
+    fn over<W: Disk + Send + 'static>(
         open: impl Fn() -> io::Result<W> + Send + 'static,
+        strangers: Arc<Strangers>,
         queue: usize,
         patience: Duration,
         counters: Counters,
     ) -> io::Result<Self> {
         let (send, items) = mpsc::sync_channel(queue);
         let file = open()?;
-        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn({
-            let counters = counters.clone();
-            move || run(file, open, &items, &counters)
-        })?;
-        Ok(Self { queue: Some(send), thread: Some(thread), patience, counters })
+        let torn = file.is_torn();
+        let hand = Hand { file, open, strangers, counters: counters.clone(), torn, chain: None, unsettled: false };
+        let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || hand.run(&items))?;
+        Ok(Self { queue: Some(send), thread: Some(thread), patience, path: PathBuf::new(), counters })
+    }
+
+    /// The file's name.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Has what comes from now on gone on with in this chain. `false`: there is nobody to do so.
+    pub(super) fn chain(&self, chain: Chain) -> bool {
+        self.offer(Item::Chain(Box::new(chain)), Duration::MAX).is_none()
+    }
+
+    /// Hands on a record that has its place in the chain, as [`Writer::put`] does.
+    pub(super) fn link(&self, record: Record) {
+        if let Some(line) = self.offer(Item::Link(Box::new(record)), self.patience) {
+            self.counters.lose(Lost::Queue);
+            tracing::error!(record = %line, "an audit record cannot be written in time: the disk does not keep up");
+        }
+    }
+
+    /// Has the chain signed.
+    pub(super) fn checkpoint(&self) {
+        if self.offer(Item::Checkpoint, self.patience).is_some() {
+            tracing::warn!("the chain of audit records cannot be signed now: the disk does not keep up");
+        }
     }
 
     /// Hands on a line; waits a little for a place in the queue, and then says the line in the log instead.
@@ -87,18 +133,19 @@ impl Writer {
 
     /// Puts an item into the queue. A line for which there was no place in time comes back.
     fn offer(&self, item: Item, patience: Duration) -> Option<String> {
-        let line = |item| match item {
+        let told = |item| match item {
             Item::Line(line) => line,
-            Item::Flush(_) | Item::Reopen(_) => String::new(),
+            Item::Link(record) => line(&record).unwrap_or_default(),
+            Item::Flush(_) | Item::Reopen(_) | Item::Chain(_) | Item::Checkpoint => String::new(),
         };
-        let Some(queue) = &self.queue else { return Some(line(item)) };
+        let Some(queue) = &self.queue else { return Some(told(item)) };
         let start = Instant::now();
         let mut item = item;
         loop {
             match queue.try_send(item) {
                 Ok(()) => return None,
                 Err(TrySendError::Full(back)) if start.elapsed() < patience => item = back,
-                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => return Some(line(back)),
+                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => return Some(told(back)),
             }
             std::thread::sleep(LOOK);
         }
@@ -114,36 +161,9 @@ impl Drop for Writer {
     }
 }
 
-fn run<W: Write>(mut file: W, open: impl Fn() -> io::Result<W>, items: &Receiver<Item>, counters: &Counters) {
-    let mut torn = false;
-    while let Ok(first) = items.recv() {
-        let (mut text, mut flushed, mut reopened) = (String::new(), None, None);
-        let mut next = Some(first);
-        while let Some(item) = next.take() {
-            match item {
-                Item::Line(line) => text.extend([line.as_str(), "\n"]),
-                Item::Flush(done) => flushed = Some(done),
-                Item::Reopen(done) => reopened = Some(done),
-            }
-            if flushed.is_none() && reopened.is_none() && text.len() < TOGETHER {
-                next = items.try_recv().ok();
-            }
-        }
-        write(&mut file, &text, &mut torn, counters);
-        if flushed.is_some_and(|done| done.send(()).is_err()) {
-            tracing::debug!("whoever waited for the audit records has gone");
-        }
-        let Some(done) = reopened else { continue };
-        // The old one goes on where the new one cannot be had.
-        let opened = open().map(|new| (file, torn) = (new, false));
-        if done.send(opened).is_err() {
-            tracing::debug!("whoever waited for the audit file has gone");
-        }
-    }
-}
-
-/// Writes whole lines. A line that is cut, as by a full disk, does not swallow the one behind it.
-fn write(file: &mut impl Write, text: &str, torn: &mut bool, counters: &Counters) {
+/// Writes whole lines. A line that is cut, as by a full disk, does not swallow the one behind it. Says
+/// whether all of it is written.
+fn write(file: &mut impl Write, text: &str, torn: &mut bool, counters: &Counters) -> bool {
     let mut rest = text.as_bytes();
     if *torn && !rest.is_empty() && file.write_all(b"\n").is_ok() {
         *torn = false;
@@ -162,10 +182,11 @@ fn write(file: &mut impl Write, text: &str, torn: &mut bool, counters: &Counters
                     counters.lose(Lost::Disk);
                     tracing::error!(%error, record = %line, "an audit record cannot be written");
                 }
-                return;
+                return false;
             }
         }
     }
+    true
 }
 
 #[cfg(test)]
@@ -173,6 +194,11 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::audit::strangers::Settings;
+
+    fn nobody() -> Arc<Strangers> {
+        Arc::new(Strangers::new(Settings::default()))
+    }
 
     /// A disk that stands still, is full after some bytes, and keeps what it was given.
     #[derive(Clone, Default)]
@@ -200,6 +226,20 @@ mod tests {
         }
     }
 
+    impl super::Disk for Disk {
+        fn place(&self) -> Option<crate::audit::chain::Place> {
+            None
+        }
+
+        fn sync(&self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn is_torn(&self) -> bool {
+            false
+        }
+    }
+
     impl Disk {
         fn text(&self) -> String {
             String::from_utf8(self.kept.lock().unwrap().clone()).unwrap()
@@ -215,7 +255,7 @@ mod tests {
     fn a_file_that_was_moved_away_is_left_and_none_of_its_records_with_it() {
         let dir = tempfile::tempdir().unwrap();
         let (path, moved) = (dir.path().join("audit.jsonl"), dir.path().join("audit.jsonl.1"));
-        let writer = Writer::open(&path, Counters::default()).unwrap();
+        let writer = Writer::open(&path, nobody(), Counters::default()).unwrap();
         (0..100).for_each(|number| writer.put(number.to_string()));
         std::fs::rename(&path, &moved).unwrap();
         (100..200).for_each(|number| writer.put(number.to_string()));
@@ -236,7 +276,7 @@ mod tests {
     #[test]
     fn all_is_written_in_order_before_the_end() {
         let disk = Disk::default();
-        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60), Counters::default()).unwrap();
+        let writer = Writer::over(opens(&disk), nobody(), 8, Duration::from_secs(60), Counters::default()).unwrap();
         (0..1000).for_each(|number| writer.put(number.to_string()));
         drop(writer);
         let expected: String = (0..1000).map(|number| format!("{number}\n")).collect();
@@ -246,7 +286,7 @@ mod tests {
     #[test]
     fn a_disk_that_stands_still_costs_a_moment_and_no_record_in_silence() {
         let disk = Disk::default();
-        let writer = Writer::over(opens(&disk), 4, Duration::from_millis(20), Counters::default()).unwrap();
+        let writer = Writer::over(opens(&disk), nobody(), 4, Duration::from_millis(20), Counters::default()).unwrap();
         let stands = disk.stands.lock().unwrap();
         let start = Instant::now();
         let refused: Vec<_> = (10..50)
@@ -265,7 +305,7 @@ mod tests {
     #[test]
     fn a_line_that_was_cut_does_not_swallow_the_next() {
         let disk = Disk::default();
-        let writer = Writer::over(opens(&disk), 8, Duration::from_secs(60), Counters::default()).unwrap();
+        let writer = Writer::over(opens(&disk), nobody(), 8, Duration::from_secs(60), Counters::default()).unwrap();
         writer.put("whole".to_owned());
         writer.flush();
         *disk.room.lock().unwrap() = Some(3);

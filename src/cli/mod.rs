@@ -7,6 +7,7 @@ mod account;
 mod account_key;
 mod apply;
 mod ask;
+mod audit;
 mod backup;
 mod cache;
 mod check;
@@ -76,6 +77,7 @@ enum Noun {
     #[command(subcommand)]
     Cache(cache::Verb),
     Explain(explain::Args),
+    Audit(audit::Args),
     Apply(apply::Args),
     Export(export::Args),
     #[command(subcommand)]
@@ -105,6 +107,7 @@ impl Noun {
             Self::Group(verb) => verb.run(context),
             Self::Cache(verb) => verb.run(context),
             Self::Explain(args) => args.run(context),
+            Self::Audit(args) => args.run(context),
             Self::Apply(args) => args.run(context),
             Self::Export(args) => args.run(context),
             Self::Import(verb) => verb.run(context),

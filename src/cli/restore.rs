@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::Context;
 use super::io::Stop;
-use super::session::not_local;
+use super::session::{no_chain, not_local};
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::Operator;
 use crate::audit::{Audit, Event, new_id};
@@ -45,11 +45,13 @@ impl Args {
             Fault::new(Kind::Unavailable, format!("the audit file {file} cannot be opened: {error}"))
                 .hint("without it nothing would be recorded: mend its folder or `file` under [audit]")
         })?;
+        // What was recorded of the registry that goes is not compared with it: it may be what is broken.
+        audit.chain(&config.audit_chain(), None).map_err(|error| no_chain(&error.into()))?;
         let options = RestoreOptions { replace: self.force, accept_loss: self.accept_loss };
         let seq = registry::restore(&config.registry_dir(), &self.file, options).map_err(fault)?;
         let file = self.file.display();
         let what = format!("restore: the registry is that of {file}, with {seq} changes");
-        audit.record(&new_id(), Event::Changed { by: by.name().to_owned(), seq, what });
+        audit.record(&new_id(), Event::Restored { by: by.name().to_owned(), seq, what });
         if self.json {
             return context.io.json(&serde_json::json!({ "file": self.file, "changes": seq }));
         }

@@ -9,7 +9,7 @@ use tracing::Level;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::{NotAllowed, Operator};
 use crate::admin::view::Page;
-use crate::admin::{Admin, Done, Faults};
+use crate::admin::{Admin, Done, Faults, chain};
 use crate::audit::Audit;
 use crate::daemon::config::Config;
 use crate::daemon::house::connected;
@@ -51,6 +51,8 @@ impl Session {
             match registry::open(&config.registry_dir()) {
                 Ok((lookup, amend)) => {
                     let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
+                    chain::begin(&audit, &config.audit_chain(), &config.registry_dir())
+                        .map_err(|error| no_chain(&error))?;
                     let usage = Usage::open(&config.usage_file()).map_err(|error| no_usage(config, &error))?;
                     let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage, config);
                     return Ok(Self::Local(Box::new(admin), by));
@@ -179,6 +181,11 @@ fn no_audit(config: &Config, error: &std::io::Error) -> Fault {
     let file = config.audit_file.display();
     Fault::new(Kind::Unavailable, format!("the audit file {file} cannot be opened: {error}"))
         .hint("without it no change would be recorded, so none is made: mend its folder or `file` under [audit]")
+}
+
+pub(super) fn no_chain(error: &chain::BeginError) -> Fault {
+    Fault::new(Kind::Unavailable, error.to_string())
+        .hint("without it changes would have no place in the audit record, so none is made: mend what it names")
 }
 
 fn no_usage(config: &Config, error: &std::io::Error) -> Fault {

@@ -23,6 +23,7 @@ use ipnet::IpNet;
 use super::log;
 use crate::admin::operator::Operators;
 use crate::admin::policy::Policy;
+use crate::audit::{chain, strangers};
 use crate::front::control;
 use crate::front::ssh::{self, host_keys::Kinds};
 use crate::store;
@@ -51,6 +52,10 @@ pub struct Config {
     pub audit_file: PathBuf,
     /// Where metrics are told, on loopback; `None` when nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where the daemon writes its audit records.
+    pub audit_to: AuditTo,
+    /// How many audit records strangers can cause.
+    pub audit_strangers: strangers::Settings,
     /// The log.
     pub log: log::Settings,
     /// What is asked of keys.
@@ -61,6 +66,16 @@ pub struct Config {
     pub cache: Option<crate::cache::Settings>,
     /// Bounds and clocks.
     pub limits: Limits,
+}
+
+/// Where the daemon writes its audit records.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AuditTo {
+    /// To the audit file.
+    #[default]
+    File,
+    /// To standard output, which a service manager keeps.
+    Stdout,
 }
 
 /// The SSH door.
@@ -148,6 +163,12 @@ impl Config {
         self.state_dir.join("registry")
     }
 
+    /// Where the chain of audit records is kept.
+    #[must_use]
+    pub fn audit_chain(&self) -> chain::Settings {
+        chain::Settings { key: self.state_dir.join("audit.key"), state: self.state_dir.join("audit.chain") }
+    }
+
     /// The file that remembers when keys were used.
     #[must_use]
     pub fn usage_file(&self) -> PathBuf {
@@ -183,8 +204,14 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         section.check("socket", values::fits_a_socket(&socket));
         control::Settings::new(socket, section.take("operators", Operators::new([]), values::operators))
     });
-    let audit_file = reader.section("audit", |section| section.take("file", state_dir.join("audit.jsonl"), path));
     let metrics = reader.section("metrics", metrics::read);
+    let (audit_to, audit_file, audit_strangers) = reader.section("audit", |section| {
+        let default = strangers::Settings::default();
+        let file = section.take("file", state_dir.join("audit.jsonl"), path);
+        let in_all = section.take("stranger_records", default.in_all, limits::count_u32);
+        let per_network = section.take("stranger_records_per_network", default.per_network, limits::count_u32);
+        (section.take("to", AuditTo::default(), values::audit_to), file, strangers::Settings { per_network, in_all })
+    });
     let log = reader.section("log", |section| {
         let default = log::Settings::default();
         log::Settings {
@@ -205,6 +232,8 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         control,
         audit_file,
         metrics,
+        audit_to,
+        audit_strangers,
         log,
         keys,
         sandbox,

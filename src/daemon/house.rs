@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::config::Config;
+use super::config::{AuditTo, Config};
 use super::explain::GateExplainer;
 use super::keeper::GitKeeper;
 use super::reload::Reloader;
 use super::repos::StoreRepos;
-use crate::admin::Admin;
+use crate::admin::{Admin, chain};
 use crate::audit::Audit;
 use crate::cache::Cache;
 use crate::front::control;
@@ -60,6 +60,9 @@ pub enum BuildError {
         /// Why.
         error: std::io::Error,
     },
+    /// The chain of audit records.
+    #[error(transparent)]
+    Chain(#[from] chain::BeginError),
     /// The record of when keys were used.
     #[error("the file {} cannot be read: {error}", file.display())]
     Usage {
@@ -87,6 +90,10 @@ impl BuildError {
             }
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
+            Self::Chain(_) => {
+                "mend what it names; `pullgate audit verify` says how the chain is. A key that is lost is made anew when its \
+                 file is gone, and the old one's public half is needed to verify what it signed"
+            }
             Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
             Self::Registry(OpenError::Locked) => {
                 "a daemon with the same state_dir runs already: administer it with the other verbs, or stop it with SIGTERM"
@@ -142,11 +149,16 @@ impl House {
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
         tell(git.report());
         let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;
-        let audit = Audit::open(&config.audit_file)
-            .map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
+        let audit = match config.audit_to {
+            AuditTo::File => Audit::open_bounded(&config.audit_file, config.audit_strangers),
+            AuditTo::Stdout => Audit::to_stdout(&config.audit_file, config.audit_strangers),
+        };
+        let audit = audit.map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
         let usage = Usage::open(&config.usage_file())
             .map_err(|error| BuildError::Usage { file: config.usage_file(), error })?;
         let (lookup, amend) = open_registry(config)?;
+        chain::begin(&audit, &config.audit_chain(), &config.registry_dir())?;
+        audit.checkpoint();
         let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
         let keeper = Arc::new(GitKeeper(git.clone()));

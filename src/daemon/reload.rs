@@ -63,15 +63,29 @@ impl Reloader {
 
 /// What differs and cannot be changed while a daemon runs, by its name in the file.
 fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
-    let Config { file: _, state_dir, store, ssh, control, audit_file, metrics, log, keys, sandbox, cache, limits } =
-        new;
+    let Config {
+        file: _,
+        state_dir,
+        store,
+        ssh,
+        control,
+        audit_file,
+        audit_to,
+        audit_strangers,
+        metrics,
+        log,
+        keys,
+        sandbox,
+        cache,
+        limits,
+    } = new;
     let of_door = Limits { ssh: old.limits.ssh, ..*limits };
     [
         ("state_dir", *state_dir != old.state_dir),
         ("[store]", *store != old.store),
         ("listen under [ssh]", ssh.listen != old.ssh.listen),
         ("[control]", *control != old.control),
-        ("[audit]", *audit_file != old.audit_file),
+        ("[audit]", (audit_file, audit_to, audit_strangers) != (&old.audit_file, &old.audit_to, &old.audit_strangers)),
         ("[metrics]", *metrics != old.metrics),
         ("[log]", *log != old.log),
         ("[keys]", *keys != old.keys),

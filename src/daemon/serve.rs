@@ -150,6 +150,7 @@ impl Open {
             tracing::warn!("stopping: an answer did not end in time");
         }
         let audit = house.audit.clone();
+        audit.checkpoint();
         if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
             tracing::warn!("stopping: the last audit records may not be written");
         }

@@ -314,6 +314,8 @@ pub struct Unavailable {
 /// What a commit did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Committed {
+    /// The first sequence number of what was written: the same as `seq`, but for a commit that is very large.
+    pub first: u64,
     /// The journal's sequence number after it.
     pub seq: u64,
     /// Whether anything changed: `false` when everything asked for was so already, and nothing was written.

@@ -375,7 +375,7 @@ impl Batch {
             }
         }
         if effective.is_empty() {
-            return Ok(Told { committed: Committed { seq: self.seq, changed: false }, met });
+            return Ok(Told { committed: Committed { first: self.seq, seq: self.seq, changed: false }, met });
         }
         let over = draft.into_overlay();
         let entry = Entry { seq: self.seq + 1, prev: self.hash, more: false, time, by: by.clone(), changes: effective };
@@ -387,7 +387,7 @@ impl Batch {
             self.lines.push(b'\n');
         }
         self.lines.extend(line);
-        Ok(Told { committed: Committed { seq: self.seq, changed: true }, met })
+        Ok(Told { committed: Committed { first: self.seq, seq: self.seq, changed: true }, met })
     }
 }
 

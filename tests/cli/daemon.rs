@@ -1,6 +1,6 @@
 //! The same verbs while a daemon has the registry.
 
-use pullgate::admin::Admin;
+use pullgate::admin::{Admin, chain};
 use pullgate::audit::Audit;
 use pullgate::daemon::config::Config;
 use pullgate::front::control::listener::Listener;
@@ -22,7 +22,9 @@ impl Daemon {
     pub(crate) fn start(site: &Site) -> Self {
         let config = Config::load(&site.path("config.toml")).unwrap();
         let (lookup, amend) = registry::open(&config.registry_dir()).unwrap();
-        let admin = Admin::new(lookup, amend, Audit::open(&config.audit_file).unwrap());
+        let audit = Audit::open(&config.audit_file).unwrap();
+        chain::begin(&audit, &config.audit_chain(), &config.registry_dir()).unwrap();
+        let admin = Admin::new(lookup, amend, audit);
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = channel();
         let listener = runtime.block_on(async { Listener::bind(config.control) }).unwrap();

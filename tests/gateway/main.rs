@@ -49,6 +49,7 @@ mod sessions;
 mod ssh_agent;
 mod stalls;
 mod storms;
+mod strangers;
 mod threats;
 mod tree;
 mod watcher;

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::Operator;
-use crate::admin::{Admin, Done, Faults};
-use crate::audit::Event;
+use crate::admin::{Admin, Done, Faults, changed};
 use crate::model::expiry::Expiry;
 use crate::model::key_name::{KeyName, KeyRef};
 use crate::registry::change::Change;
@@ -58,8 +57,7 @@ impl Admin {
             ));
         }
         let message = format!("key {name}, which {successor} replaced, goes on until {expiry}");
-        let (by, seq, what) = (by.name().to_owned(), committed.seq, message.clone());
-        self.recorded(Event::Changed { by, seq, what });
+        self.recorded(changed(by.name().to_owned(), &committed, message.clone()));
         Ok(Done::new(message, true))
     }
 }

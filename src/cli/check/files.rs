@@ -130,6 +130,24 @@ pub(super) fn audit_file(config: &Config) -> Vec<Finding> {
     }
 }
 
+/// The key that signs the record of changes; one that is missing is made. The daemon does not start with one that others can
+/// read: what it signed would prove nothing.
+pub(super) fn audit_key(config: &Config) -> Vec<Finding> {
+    let path = config.audit_chain().key;
+    let open = path.metadata().is_ok_and(|meta| meta.mode() & OTHERS != 0);
+    let finding = || {
+        Finding::error(
+            "audit.key",
+            format!("the audit key {} is open to others", path.display()),
+            format!(
+                "chmod 600 {}; if others could read it, move it away: another is made, and signs from then on",
+                path.display()
+            ),
+        )
+    };
+    open.then(finding).into_iter().collect()
+}
+
 /// Operators have to be able to enter the socket's folder.
 pub(super) fn control_socket(config: &Config) -> Vec<Finding> {
     let subject = "control.socket";

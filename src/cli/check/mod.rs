@@ -64,6 +64,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::host_keys,
     host_keys::announced,
     files::audit_file,
+    files::audit_key,
     files::control_socket,
     ports::listen,
     git::serves,

@@ -82,6 +82,12 @@ pub(super) fn count(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
     usize::try_from(number).or_else(|_| wrong("is too large", REMEDY))
 }
 
+/// The same for what is counted in 32 bits.
+pub(super) fn count_u32(value: &toml::Value) -> Result<u32, Vec<Wrong>> {
+    const REMEDY: &str = "write a whole number from 1 to 1000000";
+    u32::try_from(number(value, MOST, REMEDY)?).or_else(|_| wrong("is too large", REMEDY))
+}
+
 /// A count, or 0 for what the machine suggests.
 fn count_or_none(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
     if value.as_integer() == Some(0) { Ok(0) } else { count(value) }

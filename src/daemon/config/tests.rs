@@ -157,3 +157,15 @@ proptest! {
         drop(Config::parse(&text, Path::new(FILE)));
     }
 }
+
+#[test]
+fn audit_records_go_to_one_of_two_places() {
+    let parse = |to: &str| Config::parse(&format!("[audit]\nto = \"{to}\""), Path::new("/srv/config.toml"));
+    assert_eq!(parse("stdout").unwrap().audit_to, AuditTo::Stdout);
+    assert_eq!(parse("file").unwrap(), Config::parse("", Path::new("/srv/config.toml")).unwrap());
+    // There is no way of its own into the journal, and the way that there is is named.
+    let faults = parse("journald").unwrap_err();
+    assert!(faults[0].key == "audit.to" && faults[0].remedy.contains("\"stdout\""), "{faults:?}");
+    let zero = Config::parse("[audit]\nstranger_records = 0", Path::new("/srv/config.toml")).unwrap_err();
+    assert_eq!(zero[0].key, "audit.stranger_records");
+}

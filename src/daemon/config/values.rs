@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use toml::Value;
 use tracing::Level;
 
+use super::AuditTo;
 use super::section::{Wrong, wrong};
 use crate::admin::operator::Operators;
 use crate::daemon::log::Format;
@@ -187,6 +188,16 @@ pub(super) fn level(value: &Value) -> Parsed<Level> {
         "debug" => Ok(Level::DEBUG),
         "trace" => Ok(Level::TRACE),
         other => wrong(format!("'{other}' is not a level"), REMEDY),
+    }
+}
+
+/// Where audit records go.
+pub(super) fn audit_to(value: &Value) -> Parsed<AuditTo> {
+    const REMEDY: &str = r#"write "file", or "stdout", which is how a service of systemd writes to the journal"#;
+    match text(value, REMEDY)? {
+        "file" => Ok(AuditTo::File),
+        "stdout" => Ok(AuditTo::Stdout),
+        other => wrong(format!("'{other}' is no place for audit records"), REMEDY),
     }
 }
 

@@ -175,7 +175,7 @@ proptest! {
                 Some(changed) => {
                     let changed = changed.contains(&true);
                     seq += u64::from(changed);
-                    prop_assert_eq!(answer.unwrap(), Committed { seq, changed });
+                    prop_assert_eq!(answer.unwrap(), Committed { first: seq, seq, changed });
                     model = next;
                 }
                 None => prop_assert!(matches!(answer, Err(CommitError::Conflict(_))), "{:?}", answer),

@@ -131,9 +131,9 @@ fn what_is_so_already_changes_nothing() {
         Change::KeyUngrant { key: fingerprint, grants: grants(&["acme/*"]) },
         Change::KeyNote { key: fingerprint, note: Note::default() },
     ] {
-        assert_eq!(commit(&amend, &[change]), Committed { seq: 2, changed: false });
+        assert_eq!(commit(&amend, &[change]), Committed { first: 2, seq: 2, changed: false });
     }
-    assert_eq!(commit(&amend, &[]), Committed { seq: 2, changed: false });
+    assert_eq!(commit(&amend, &[]), Committed { first: 2, seq: 2, changed: false });
     assert_eq!(std::fs::read(dir.path().join("journal")).unwrap(), before);
 }
 
@@ -144,7 +144,7 @@ fn changes_of_one_commit_happen_together_or_not_at_all() {
     let half = [account_add("gamma"), key_add(2, "gamma/ci", &[]), key_add(1, "gamma/again", &[])];
     conflict(&amend, &half);
     assert_eq!(everything(&lookup), before);
-    assert_eq!(commit(&amend, &half[..2]), Committed { seq: 3, changed: true });
+    assert_eq!(commit(&amend, &half[..2]), Committed { first: 3, seq: 3, changed: true });
 }
 
 #[test]

@@ -37,13 +37,14 @@ impl Writer {
             }
         };
         let answer = checked.and_then(|(over, effective)| {
-            let changed = effective.contains(&true);
+            let (changed, before) = (effective.contains(&true), self.journal.seq());
             if changed {
                 let effective = changes.into_iter().zip(effective).filter_map(|(change, it)| it.then_some(change));
                 self.write_large(&by, effective, time)?;
                 self.apply(over);
             }
-            Ok(Told { committed: Committed { seq: self.journal.seq(), changed }, met: None })
+            let seq = self.journal.seq();
+            Ok(Told { committed: Committed { first: seq.min(before + 1), seq, changed }, met: None })
         });
         // Whoever asked may have gone; the change stands.
         drop(reply.send(answer));

@@ -1,0 +1,73 @@
+//! A record as a line for people.
+
+use crate::audit::{Event, Record, Source, Subject};
+use crate::cli::cache::size;
+
+/// Time, id, what happened, who, from where, and the rest; what is wider than its column moves the rest of its line.
+pub(super) fn line(record: &Record) -> String {
+    let Record { v: _, time, id, event, link: _ } = record;
+    let (who, from, rest) = parts(event);
+    let time = time.strftime("%Y-%m-%d %H:%M:%S");
+    format!("{time}  {id:<10}  {:<13}  {who:<20}  {from:<15}  {rest}", event.word()).trim_end().to_owned()
+}
+
+fn parts(event: &Event) -> (String, String, String) {
+    let from = |subject: &Subject| subject.address.map_or_else(|| "-".to_owned(), |address| address.to_string());
+    let of = |subject: &Subject, rest: String| (who(subject), from(subject), rest);
+    let local = |by: &str, rest: String| (by.to_owned(), "local".to_owned(), rest);
+    match event {
+        Event::Login { subject } => of(subject, subject.client.clone().unwrap_or_default()),
+        Event::LoginRefused { subject, reason } => of(subject, reason.clone()),
+        Event::Refused { subject, code, reason, asked } => of(subject, format!("{asked} [{code}] {reason}")),
+        Event::Allowed { subject, repository, protocol } => of(subject, format!("{repository} v{protocol}")),
+        Event::Fetch { subject, repository, protocol, bytes_out, duration_ms, source, code, .. } => {
+            let code = code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+            let cache = source.as_ref().map(|source| format!(" {}", kept(source))).unwrap_or_default();
+            let (size, time) = (size(*bytes_out), seconds(*duration_ms));
+            of(subject, format!("{repository}{code} v{protocol} {size} in {time}{cache}"))
+        }
+        Event::Changed { by, seq, what, recovered, .. } => {
+            let late = if *recovered { ", from the journal" } else { "" };
+            local(by, format!("{what} (change {seq}{late})"))
+        }
+        Event::Restored { by, seq, what } => local(by, format!("{what} (change {seq})")),
+        Event::Gap { first_seq, seq, why } => {
+            let which = first_seq.map_or_else(|| format!("at change {seq}"), |first| format!("changes {first}-{seq}"));
+            local("-", format!("{which}: {why}"))
+        }
+        Event::Checkpoint { seq, changes, .. } => local("-", format!("{changes} changes recorded, up to change {seq}")),
+        Event::Suppressed { of, reason, network, count, since } => {
+            let from = network.map_or_else(|| "others".to_owned(), |network| network.to_string());
+            let since = since.strftime("%H:%M:%S");
+            ("-".to_owned(), from, format!("{count} times {of} ({reason}) since {since}, not recorded one by one"))
+        }
+    }
+}
+
+/// The key's name, or as much of its fingerprint as tells it from others.
+fn who(subject: &Subject) -> String {
+    let short = |text: String| text.chars().take(20).collect();
+    match (&subject.key, &subject.fingerprint) {
+        (Some(key), _) => key.to_string(),
+        (None, Some(fingerprint)) => short(fingerprint.to_string()),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn kept(source: &Source) -> String {
+    match source {
+        Source::Hit => "hit".to_owned(),
+        Source::Joined => "joined".to_owned(),
+        Source::Miss => "miss".to_owned(),
+        Source::Bypass(why) => format!("bypass({why})"),
+    }
+}
+
+/// `0.120 s`, `12.3 s`
+fn seconds(ms: u64) -> String {
+    if ms < 10_000 {
+        format!("{}.{:03} s", ms / 1000, ms % 1000)
+    } else {
+        format!("{}.{} s", ms / 1000, ms % 1000 / 100)
+    }
+}
