@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -12,6 +13,9 @@ use crate::daemon::config::{Config, ConfigError};
 use crate::daemon::house::House;
 use crate::daemon::reload::Reloader;
 use crate::daemon::{log, serve, service};
+
+/// How long what still waits for a disk may take when all else has ended.
+const LAST_QUESTIONS: Duration = Duration::from_secs(2);
 
 /// Run the gateway until SIGTERM or Ctrl-C
 ///
@@ -32,7 +36,7 @@ impl Args {
         let house = build(&config)?;
         let runtime = tokio::runtime::Runtime::new()
             .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
-        runtime.block_on(async {
+        let served = runtime.block_on(async {
             // Before the doors are open: a signal that comes at once is not lost.
             let reloader = house.reloader();
             let config = config.file.clone();
@@ -44,7 +48,10 @@ impl Args {
             let open = serve::open(house, inherited).await.map_err(|error| cannot_open(&error))?;
             open.serve(stop).await;
             Ok(())
-        })
+        });
+        // A question to a disk that does not answer must not keep the process.
+        runtime.shutdown_timeout(LAST_QUESTIONS);
+        served
     }
 }
 

@@ -8,9 +8,9 @@ use super::open::kind_of;
 use super::{BareRepo, StoreError};
 
 /// Files that are looked at in one repository; beyond that "at least" is enough.
-const MOST: usize = 20_000;
+pub(super) const MOST: usize = 20_000;
 /// Folders within folders below `refs`.
-const DEEPEST: usize = 64;
+pub(super) const DEEPEST: usize = 64;
 
 /// What the files of a repository say about the price of serving it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -82,13 +82,13 @@ impl BareRepo {
     }
 }
 
-fn open(above: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
+pub(super) fn open(above: BorrowedFd<'_>, name: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(above, name, flags, Mode::empty())
 }
 
 /// The names in a folder and what they are; links are links. Ends early when enough was seen.
-fn entries(folder: &OwnedFd, seen: &mut usize) -> Result<Vec<(String, FileType)>, StoreError> {
+pub(super) fn entries(folder: &OwnedFd, seen: &mut usize) -> Result<Vec<(String, FileType)>, StoreError> {
     let mut found = Vec::new();
     for entry in Dir::read_from(folder)? {
         let entry = entry?;

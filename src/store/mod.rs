@@ -1,4 +1,5 @@
-//! Floor 1: repositories on disk, looked at and opened safely. The one room that names `git2`.
+//! Floor 1: repositories on disk, looked at and opened safely. Nothing of what is in them is parsed but names, HEAD, lists of
+//! refs and of alternates: whatever obeys a repository's configuration is git, in its cell.
 //!
 //! `acme/app` is `<root>/acme/app.git`. Repositories need no registration: one is there if it is there when it is asked for.
 

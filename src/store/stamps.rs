@@ -127,7 +127,7 @@ impl BareRepo {
         }
     }
 
-    fn read_whole(&self, name: &str) -> Result<Vec<u8>, Unwatchable> {
+    pub(super) fn read_whole(&self, name: &str) -> Result<Vec<u8>, Unwatchable> {
         match self.stat(name)? {
             None => return Ok(Vec::new()),
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}

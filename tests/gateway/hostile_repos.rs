@@ -235,7 +235,7 @@ fn many_refs(bare: &Path, _: &Prey) -> bool {
 
 /// A gateway with prey in it, and every case as a repository of its own.
 fn table(mode: &str) -> Vec<(&'static str, Outcome)> {
-    let gateway = Gateway::start_with(|config| {
+    let mut gateway = Gateway::start_with(|config| {
         let config = config.replace("mode = \"require\"", &format!("mode = \"{mode}\""));
         assert!(config.contains(&format!("mode = \"{mode}\"")));
         config.replace("negotiation_seconds = 300", &format!("negotiation_seconds = {DEADLINE}"))
@@ -263,7 +263,16 @@ fn table(mode: &str) -> Vec<(&'static str, Outcome)> {
         run(Command::new("cp").arg("-r").args([&model, &bare])).ok();
         (*name, if make(&bare, &prey) { outcome(&gateway, &key, &repo, &prey, pace) } else { Outcome::NotMade })
     };
-    CASES.iter().enumerate().map(attack).collect()
+    let outcomes = CASES.iter().enumerate().map(attack).collect();
+    // Operators see all of them at once, and nothing of that keeps the daemon from its end.
+    let listed = gateway.pullgate(["repo", "list"]).ok();
+    assert!(CASES.len() > 10 && !listed.contains(FOREIGN) && !listed.contains(OUTSIDE), "{listed}");
+    assert_eq!(gateway.stop(), Some(0));
+    // The trap closes when it is stepped on.
+    let trap = script(gateway.path("").as_path(), &prey);
+    run(&mut Command::new(trap)).ok();
+    assert!(prey.pwned.exists());
+    outcomes
 }
 
 /// Asks as a thief would: everything that is advertised, and the secret by its name; then looks at all that was said.
@@ -277,22 +286,31 @@ fn outcome(gateway: &Gateway, key: &Path, repo: &str, prey: &Prey, pace: Duratio
     // Not for ever, nor until the command is given up: in its own time, or by the gateway's clock. A slow machine makes both longer.
     let most = Duration::from_secs(DEADLINE) + SLOWER * pace + MARGIN;
     assert!(took < most, "{repo}: {took:?}, where a good one takes {pace:?}");
-    if listed.err.contains("nothing moved for too long") {
+    let late = listed.err.contains("nothing moved for too long");
+    // An operator's look at it happens in the daemon itself.
+    let shown = gateway.pullgate(["repo", "show", repo]);
+    let granted = gateway.pullgate(["key", "grant", "acme/thief", repo]);
+    let mut all = vec![listed, shown, granted];
+    let mut whole = false;
+    if late {
         assert!(took >= Duration::from_secs(DEADLINE), "{repo}: {took:?}");
-        return Outcome::TimedOut;
+    } else {
+        let cloned = gateway.git(key, &["clone", "-q", "--mirror", &url, &at("all")]);
+        whole = cloned.code == Some(0);
+        run(plain_git(work.path()).args(["init", "-q", "--bare", "one"])).ok();
+        let one = gateway.git(key, &["-C", &at("one"), "fetch", "-q", &url, &prey.object]);
+        all.extend([cloned, one, run(plain_git(work.path()).args(["-C", "one", "cat-file", "-p", &prey.object]))]);
     }
-    let cloned = gateway.git(key, &["clone", "-q", "--mirror", &url, &at("all")]);
-    run(plain_git(work.path()).args(["init", "-q", "--bare", "one"])).ok();
-    let one = gateway.git(key, &["-C", &at("one"), "fetch", "-q", &url, &prey.object]);
-    let stolen = run(plain_git(work.path()).args(["-C", "one", "cat-file", "-p", &prey.object]));
-    let said = [&listed, &cloned, &one, &stolen].map(|said| format!("{}{}", said.out, said.err)).concat();
+    let said: String = all.iter().map(|said| format!("{}{}", said.out, said.err)).collect();
     let logged = gateway.log().split_off(log);
     if prey.pwned.exists() {
         std::fs::remove_file(&prey.pwned).unwrap();
         Outcome::RanACommand
     } else if [&said, &logged].iter().any(|text| text.contains(FOREIGN) || text.contains(OUTSIDE)) {
         Outcome::Leaked
-    } else if cloned.code == Some(0) {
+    } else if late {
+        Outcome::TimedOut
+    } else if whole {
         Outcome::Served
     } else {
         Outcome::Refused
