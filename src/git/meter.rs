@@ -7,7 +7,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 use super::counts::Tally;
 use super::{Git, Kept};
@@ -98,6 +98,27 @@ impl Collector for Looked {
         gauge("pullgate_cache_bytes", "Bytes of these, and of those that are only read to their end", bytes)?;
         gauge("pullgate_cache_polls", "Answers to polls that are kept in memory", many(polls))?;
         gauge("pullgate_cache_polls_bytes", "Bytes of these", poll_bytes)?;
+        let made = self.0.pool.tally();
+        gauge(
+            "pullgate_cell_memory_peak_bytes",
+            "The most memory that one process in a cell had in use, of those that came to their end",
+            made.peak_bytes,
+        )?;
+        let mut counter = |name: &str, help: &str, value: u64| {
+            let counter = ConstCounter::new(value);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+        };
+        counter("pullgate_cell_children", "Gits that were started", made.children)?;
+        counter("pullgate_cell_children_not_run", "Gits that could not be confined or executed", made.not_run)?;
+        counter("pullgate_cell_workers", "Processes that make cells, that were started", made.workers)?;
+        counter(
+            "pullgate_cell_workers_lost",
+            "Processes that make cells, that were ended by somebody else or for want of memory",
+            made.workers_lost,
+        )?;
+        let cpu = ConstCounter::new(made.cpu.as_secs_f64());
+        let help = "Processor time of gits in cells, of those that came to their end";
+        cpu.encode(encoder.encode_descriptor("pullgate_cell_cpu", help, Some(&Unit::Seconds), cpu.metric_type())?)?;
 
         let mut tallies = |name: &str, help: &str, values: &[([(&str, &str); 2], u64)]| {
             let mut family = encoder.encode_descriptor(name, help, None, ConstCounter::new(0u64).metric_type())?;

@@ -45,7 +45,8 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_dup3,
     libc::SYS_ppoll,
     libc::SYS_pselect6,
-    // Memory. Code can only be mapped from files that can be read.
+    // Memory. From files only what Landlock lets be read is mapped; what a child writes and executes itself stands within the
+    // same walls as its program.
     libc::SYS_brk,
     libc::SYS_mmap,
     libc::SYS_munmap,

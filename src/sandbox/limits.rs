@@ -59,7 +59,8 @@ pub(super) fn close_others() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Becomes another user, with its one group and no other. The process has one thread here.
+/// Becomes another user, with its one group and no other; who is that user already stays as they are, groups included. The
+/// process has one thread here.
 pub(super) fn become_user(user: User) -> rustix::io::Result<()> {
     use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
     let (uid, gid) = (rustix::process::Uid::from_raw(user.uid), rustix::process::Gid::from_raw(user.gid));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What the kernel enforces in a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
-    /// The version of Landlock's interface that is used; `None` where there is none.
+    /// The kernel's version of Landlock's interface, of which what is known here is used; `None` where there is none.
     pub landlock: Option<u32>,
     /// Whether the list of system calls holds.
     pub calls: bool,

@@ -1,6 +1,6 @@
 //! The cell of a child of the running daemon: who the child is, and that no secret leaves the daemon beside it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,28 @@ fn git_in_its_cell_is_confined_as_the_kernel_says() {
     let limit = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
     assert!(limit("Max data size").contains(&(4096u64 << 20).to_string()), "{limits}");
     assert!(limit("Max cpu time").contains(" 3600 "), "{limits}");
+    // Its environment has these names and no other, whatever the daemon was started with and its client asks for.
+    let environment = std::fs::read(waiting.git.join("environ")).unwrap();
+    let names: Vec<String> = environment
+        .split(|byte| *byte == 0)
+        .filter(|variable| !variable.is_empty())
+        .map(|variable| String::from_utf8_lossy(variable).split('=').next().unwrap().to_owned())
+        .filter(|name| !name.starts_with("GIT_CONFIG_KEY_") && !name.starts_with("GIT_CONFIG_VALUE_"))
+        .collect();
+    let wanted = [
+        "PATH",
+        "HOME",
+        "GIT_CONFIG_NOSYSTEM",
+        "GIT_CONFIG_GLOBAL",
+        "GIT_NO_LAZY_FETCH",
+        "GIT_ALLOW_PROTOCOL",
+        "LC_ALL",
+        "GIT_OPTIONAL_LOCKS",
+        "GIT_EXEC_PATH",
+        "GIT_PROTOCOL",
+        "GIT_CONFIG_COUNT",
+    ];
+    assert_eq!(BTreeSet::from_iter(names.iter().map(String::as_str)), BTreeSet::from(wanted), "{names:?}");
     // Nothing but its three pipes.
     assert_eq!(std::fs::read_dir(waiting.git.join("fd")).unwrap().count(), 3);
 }

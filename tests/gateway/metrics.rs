@@ -91,8 +91,7 @@ fn who_stops_is_not_ready_and_alive_until_the_end() {
     let (mut gateway, address) = watched(|config| config);
     gateway.repo("acme/app");
     let key = russh::keys::load_secret_key(gateway.key("ci", &["acme/app"]), None).unwrap();
-    wait_until("it is ready", || get(address, "/readyz").0 == 200);
-    assert_eq!(get(address, "/readyz"), (200, "ok\n".to_owned()));
+    wait_until("all is well", || get(address, "/readyz") == (200, "ok\n".to_owned()));
     let door =
         raw::Door { address: ([127, 0, 0, 1], gateway.port()).into(), user: "git".to_owned(), key: Arc::new(key) };
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -226,7 +225,7 @@ fn a_journal_that_takes_no_changes_is_told() {
             .replace("file = \"state/", &format!("file = \"{}/", state.display()))
             .replace("free_mib = 1024", "free_mib = 1")
     });
-    wait_until("it is ready", || get(address, "/readyz").0 == 200);
+    wait_until("all is well", || get(address, "/readyz") == (200, "ok\n".to_owned()));
     let stuff = disk.path().join("stuff");
     let mut file = std::fs::File::create(&stuff).unwrap();
     while file.write_all(&[7; 4096]).is_ok() {}
@@ -240,10 +239,12 @@ fn a_journal_that_takes_no_changes_is_told() {
     let said = gateway.pullgate(["apply", large.to_str().unwrap()]).failed();
     assert!(said.contains("no space for the journal"), "{said}");
     let (status, why) = get(address, "/readyz");
-    assert!(status == 503 && why.contains("no room for its journal"), "{status} {why}");
+    // It serves fetches: nobody has to be sent elsewhere.
+    assert!(status == 200 && why.contains("no room for its journal"), "{status} {why}");
+    assert_eq!(Numbers::of(address).get("pullgate_ready"), 0.0);
     assert!(Numbers::of(address).get("pullgate_journal_refused_total") >= 1.0);
     std::fs::remove_file(stuff).unwrap();
-    wait_until("it is ready again", || get(address, "/readyz").0 == 200);
+    wait_until("all is well again", || get(address, "/readyz") == (200, "ok\n".to_owned()));
     assert_eq!(gateway.stop(), Some(0));
     drop(gateway);
 }

@@ -5,6 +5,7 @@ use http_body_util::Full;
 use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 
+use super::health::Ailment;
 use super::{Door, page};
 
 /// The text format of Prometheus.
@@ -34,7 +35,8 @@ pub(super) fn answer(door: &Door, method: &Method, path: &str) -> Response<Full<
         "/healthz" => say(StatusCode::OK, WORDS, "ok\n".to_owned()),
         "/readyz" => match door.health.ails() {
             None => say(StatusCode::OK, WORDS, "ok\n".to_owned()),
-            Some(why) => say(StatusCode::SERVICE_UNAVAILABLE, WORDS, format!("{why}\n")),
+            Some(Ailment::Serves(what)) => say(StatusCode::OK, WORDS, format!("{what}\n")),
+            Some(Ailment::ServesNobody(why)) => say(StatusCode::SERVICE_UNAVAILABLE, WORDS, format!("{why}\n")),
         },
         _ => say(StatusCode::NOT_FOUND, WORDS, "there is /metrics, /healthz and /readyz\n".to_owned()),
     }
@@ -63,7 +65,7 @@ mod tests {
         let door = Door::new(Registry::default(), lookup.clone(), stopping.clone());
         let status = |method: Method, path: &str| answer(&door, &method, path).status().as_u16();
         while !lookup.indexed() {
-            assert_eq!(status(Method::GET, "/readyz"), 503, "an index is being built");
+            assert_eq!(status(Method::GET, "/readyz"), 200, "an index is being built, and fetches are served");
             std::thread::yield_now();
         }
         for path in ["/metrics", "/healthz", "/readyz"] {

@@ -19,22 +19,38 @@ pub(super) struct Health {
 
 impl Health {
     /// What stands against it, in one line.
-    pub(super) fn ails(&self) -> Option<&'static str> {
+    pub(super) fn ails(&self) -> Option<Ailment> {
+        use Ailment::{Serves, ServesNobody};
         if self.stopping.is_cancelled() {
-            return Some("stopping: nobody new is let in, what runs may finish");
+            return Some(ServesNobody("stopping: nobody new is let in, what runs may finish"));
         }
         self.lookup.ails().map(|ails| match ails {
-            Ails::Silent => "the registry cannot be read: nobody is let in; restart the gateway, its log says why",
-            Ails::Full => "the registry takes no changes: there is no room for its journal to grow; fetches are served",
-            Ails::Building => "the index of the registry is being built: fetches are served from memory meanwhile",
+            Ails::Silent => {
+                ServesNobody("the registry cannot be read: nobody is let in; restart the gateway, its log says why")
+            }
+            Ails::Full => {
+                Serves("the registry takes no changes: there is no room for its journal to grow; fetches are served")
+            }
+            Ails::Building => {
+                Serves("the index of the registry is being built: fetches are served from memory meanwhile")
+            }
         })
     }
+}
+
+/// What is not as it should be. Whoever sends clients elsewhere for the first would cut off those who are served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ailment {
+    /// Fetches are served all the same.
+    Serves(&'static str),
+    /// Nobody who comes now is served.
+    ServesNobody(&'static str),
 }
 
 impl Collector for Health {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let ready = ConstGauge::new(u64::from(self.ails().is_none()));
-        let help = "Whether it serves as it should, as /readyz says: 1, or 0";
+        let help = "Whether all is as it should be; if not, /readyz says what is the matter: 1, or 0";
         ready.encode(encoder.encode_descriptor("pullgate_ready", help, None, ready.metric_type())?)
     }
 }
