@@ -18,6 +18,7 @@ mod ci_pages;
 mod ci_tools;
 mod clones;
 mod crash;
+mod delta_bomb;
 #[path = "../storage/disk.rs"]
 #[allow(dead_code, reason = "the tests of the registry use more of it")]
 mod disk;
