@@ -140,6 +140,22 @@ const CASES: &[(&str, Make)] = &[
     ("a ref is a FIFO", |bare, _| fifo(&bare.join("refs/heads/wait"))),
     ("packed-refs is a device (endless zeros)", |bare, _| device(&bare.join("packed-refs"))),
     ("a ref is a device (endless zeros)", |bare, _| device(&bare.join("refs/heads/zeros"))),
+    ("a ref is a socket", |bare, _| socket(&bare.join("refs/heads/socket"))),
+    ("an object is a FIFO", |bare, _| {
+        let tip = run(plain_git(bare).args(["rev-parse", "main"])).ok();
+        let (folder, file) = tip.trim().split_at(2);
+        fifo(&bare.join("objects").join(folder).join(file))
+    }),
+    ("the index of a pack is a FIFO", |bare, _| {
+        let pack = bare.join(format!("objects/pack/pack-{}", "1".repeat(40)));
+        write(&pack.with_extension("pack"), "PACK") && fifo(&pack.with_extension("idx"))
+    }),
+    ("config.worktree is a link outside", |bare, prey| {
+        let file = prey.outside.with_extension("worktree");
+        std::fs::write(&file, format!("[core]\nworktree = {}\n", prey.secret.display())).unwrap();
+        config(bare, "[core]\nrepositoryformatversion = 1\n[extensions]\nworktreeConfig = true")
+            && link(&file, &bare.join("config.worktree"))
+    }),
     ("20,000 refs", many_refs),
 ];
 
@@ -196,6 +212,14 @@ fn fifo(at: &Path) -> bool {
     std::fs::create_dir_all(at.parent().unwrap()).unwrap();
     std::fs::remove_file(at).ok();
     Command::new("mkfifo").arg(at).status().unwrap().success() && at.metadata().unwrap().file_type().is_fifo()
+}
+
+fn socket(at: &Path) -> bool {
+    rustix::net::bind(
+        rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None).unwrap(),
+        &rustix::net::SocketAddrUnix::new(at).unwrap(),
+    )
+    .is_ok()
 }
 
 fn device(at: &Path) -> bool {
