@@ -3,9 +3,9 @@
 mod ecdsa;
 pub mod rotation;
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use ed25519_dalek::SigningKey;
@@ -71,7 +71,8 @@ pub enum HostKeyError {
 }
 
 /// Reads every `ssh_host_*_key` in the folder that is of these kinds, after making the standard ones that are missing and have
-/// no next one.
+/// no next one. A folder that is missing where its own folder is there, as at the first start of a service, is made for its
+/// owner alone.
 ///
 /// # Errors
 /// [`HostKeyError`]
@@ -84,6 +85,12 @@ pub fn load_or_make(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, Host
 // A function of its own, so that all that it leaves lies where the next one is laid.
 #[inline(never)]
 fn made_and_loaded(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(HostKeyError::Io(folder.to_owned(), error));
+        }
+        Ok(()) | Err(_) => {}
+    }
     for (name, algorithm) in standard(kinds) {
         // One whose next key clients are just being told of comes when that takes its place: another would be new to them all.
         if folder.join(format!("{name}{}", rotation::NEXT_END)).symlink_metadata().is_err() {
@@ -204,6 +211,16 @@ fn generate(algorithm: &Algorithm) -> Result<PrivateKey, HostKeyError> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_folder_that_is_missing_is_made_and_its_parents_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("keys");
+        assert_eq!(load_or_make(&folder, Kinds::default()).unwrap().len(), 1);
+        assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+        let deeper = dir.path().join("a/keys");
+        assert!(matches!(load_or_make(&deeper, Kinds::default()), Err(HostKeyError::Io(path, _)) if path == deeper));
+    }
 
     #[test]
     fn keys_are_made_once_and_kept() {
