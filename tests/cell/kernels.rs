@@ -139,6 +139,12 @@ fn the_gateway_does_not_start_on_such_a_kernel_unless_told_to() {
         without(LANDLOCK, || command.stdin(Stdio::null()).output().unwrap())
     };
     assert!(run(&["init", "."]).status.success());
+    // Whatever else runs on this machine, `check` finds these ports free.
+    let [ssh, watch] = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let [ssh, watch] = [ssh, watch].map(|held| held.local_addr().unwrap().to_string());
+    let config = std::fs::read_to_string(dir.path().join("config.toml")).unwrap();
+    let config = config.replace("127.0.0.1:2222", &ssh).replace("listen = \"\"", &format!("listen = \"{watch}\""));
+    std::fs::write(dir.path().join("config.toml"), config).unwrap();
     let refused = run(&["serve"]);
     let text = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(!refused.status.success() && text.contains("cannot be confined") && text.contains("prefer"), "{text}");
@@ -151,11 +157,6 @@ fn the_gateway_does_not_start_on_such_a_kernel_unless_told_to() {
     let text = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(checked.status.success() && text.contains("warning  sandbox.mode: git is not wholly confined"), "{text}");
     // It serves there, and says at every start what is not enforced, and to who watches.
-    let [ssh, watch] = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
-    let [ssh, watch] = [ssh, watch].map(|held| held.local_addr().unwrap().to_string());
-    let config = std::fs::read_to_string(dir.path().join("config.toml")).unwrap();
-    let config = config.replace("127.0.0.1:2222", &ssh).replace("listen = \"\"", &format!("listen = \"{watch}\""));
-    std::fs::write(dir.path().join("config.toml"), config).unwrap();
     for start in 1..=2 {
         let mut command = Command::new(program());
         command.arg("serve").env("PULLGATE_CONFIG", dir.path().join("config.toml")).stdin(Stdio::null());
