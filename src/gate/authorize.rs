@@ -66,6 +66,12 @@ impl Fetch {
         self.protocol
     }
 
+    /// Its id in the audit, which a client is shown with a refusal.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
     /// Whose permission it is.
     #[must_use]
     pub fn subject(&self) -> &Subject {

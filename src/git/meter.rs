@@ -53,6 +53,7 @@ impl Default for Meter {
 impl Meter {
     /// A fetch met a bound or a clock.
     pub(super) fn met(&self, limit: Limit) {
+        tracing::info!(limit = limit.word(), "a bound of [limits] ended a fetch");
         self.limits.get_or_create(&[("limit", limit.word())]).inc();
     }
 }

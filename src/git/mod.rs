@@ -18,6 +18,7 @@ pub mod v2;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::Instrument as _;
 
 pub use program::{Program, ProgramError};
 
@@ -167,8 +168,15 @@ impl Git {
         self.cache.clear() + self.polls.clear()
     }
 
-    /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words.
-    pub async fn run<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
+    /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words. Whatever is logged on
+    /// the way has the fetch's id, which its client is shown, and its repository.
+    pub async fn run<O: Outbound>(&self, fetch: Fetch, inbound: Inbound, outbound: O) -> (Finished, O) {
+        // At the level of an error: it is there with each line that is.
+        let span = tracing::error_span!("fetch", id = fetch.id(), repository = %fetch.repo().name());
+        self.carry_out(fetch, inbound, outbound).instrument(span).await
+    }
+
+    async fn carry_out<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
         let served = match fetch.protocol() {
             GitProtocol::V2 if self.cache.is_on() => v2::serve(self, &fetch, inbound, &mut outbound).await,
             GitProtocol::V0 | GitProtocol::V1 if self.cache.is_on() => {

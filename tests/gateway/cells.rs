@@ -166,3 +166,22 @@ fn a_git_that_there_is_no_process_for_is_told_as_a_shortage() {
     prlimit(daemon, Resource::Nproc, usual).unwrap();
     gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok();
 }
+
+/// Who is shown an id by a client finds in the log what git complained of.
+#[test]
+fn the_log_says_of_which_fetch_git_complained() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    gateway.repo("acme/good");
+    let key = gateway.key("ci", &["acme/*"]);
+    std::fs::write(bare.join("config"), "[core\n").unwrap();
+    let said = gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).failed();
+    gateway.git(&key, &["ls-remote", &gateway.url("acme/good")]).ok();
+    let id = said.split("(id ").nth(1).unwrap().split(')').next().unwrap().to_owned();
+    let mut lines = Vec::new();
+    wait_until("git's complaint is in the log", || {
+        lines = gateway.log().lines().filter(|line| line.contains("git complained")).map(str::to_owned).collect();
+        !lines.is_empty()
+    });
+    assert!(lines.iter().all(|line| line.contains(&id) && line.contains("acme/app")), "{id}: {lines:?}");
+}

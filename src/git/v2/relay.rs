@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::produce::{Work, produce};
 use super::request::Question;
@@ -75,7 +76,7 @@ pub(in crate::git) async fn answer(
                 let (patience, total) = (git.slots.patience(), git.settings.total);
                 let work = Work { ready, place, question: question.bytes.clone(), writer, patience, total };
                 // On its own feet: it goes on when the client that began it leaves and others wait.
-                drop(tokio::spawn(produce(work)));
+                drop(tokio::spawn(produce(work).in_current_span()));
                 (reader, Source::Miss)
             }
         };
