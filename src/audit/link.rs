@@ -5,15 +5,13 @@
 //! `,"hash"`, as they stand in the file. So no record can be edited, taken out, put in or moved without all hashes behind it
 //! being made anew; and a checkpoint's signature cannot be made anew without the gateway's key.
 
-use std::fmt;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, Verifier as _, VerifyingKey};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::{Event, Record};
+pub use crate::model::hash::Hash;
 
 /// What is signed starts with this, so that no signature of this key can stand for anything else.
 const SIGNED: &[u8] = b"pullgate-audit-checkpoint-1\0";
@@ -36,52 +34,6 @@ impl Event {
             | Self::Fetch { .. }
             | Self::Suppressed { .. } => false,
         }
-    }
-}
-
-/// The SHA-256 of a link; written as 64 lower-case hexadecimal digits.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Hash([u8; 32]);
-
-impl Hash {
-    fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
-    }
-
-    /// Parses what [`fmt::Display`] writes, and nothing else.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        let mut digits = text.bytes().map(|digit| match digit {
-            b'0'..=b'9' => Some(digit - b'0'),
-            b'a'..=b'f' => Some(digit - b'a' + 10),
-            _ => None,
-        });
-        for byte in &mut bytes {
-            *byte = (digits.next()?? << 4) | digits.next()??;
-        }
-        digits.next().is_none().then_some(Self(bytes))
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl From<Hash> for String {
-    fn from(hash: Hash) -> Self {
-        hash.to_string()
-    }
-}
-
-impl TryFrom<String> for Hash {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(&text).ok_or("a hash is 64 lower-case hexadecimal digits")
     }
 }
 
@@ -128,7 +80,7 @@ pub fn seal(record: &Record, head: Head, key: Option<&SigningKey>) -> Result<(St
 }
 
 fn signed(hash: &Hash) -> Vec<u8> {
-    [SIGNED, hash.0.as_slice()].concat()
+    [SIGNED, hash.as_bytes().as_slice()].concat()
 }
 
 /// A line that ends as a link does, taken apart.
@@ -199,7 +151,7 @@ mod tests {
         let key = SigningKey::from_bytes(&[7; 32]);
         // Whatever a text says, it is no end of a line.
         let text = r#"x","n":9,"prev":"y","hash":"z"}"#;
-        let (line, head) = seal(&record(text), Head { n: 41, hash: Hash([1; 32]) }, Some(&key)).unwrap();
+        let (line, head) = seal(&record(text), Head { n: 41, hash: Hash::from([1; 32]) }, Some(&key)).unwrap();
         let sealed = Sealed::read(line.as_bytes()).unwrap();
         assert!(sealed.intact() && sealed.is_signed_by(&key.verifying_key()));
         assert!(!sealed.is_signed_by(&SigningKey::from_bytes(&[8; 32]).verifying_key()));

@@ -6,6 +6,7 @@
 pub mod expiry;
 pub mod fingerprint;
 pub mod grant;
+pub mod hash;
 pub mod key_name;
 pub mod name;
 pub mod protocol;
