@@ -15,6 +15,7 @@ pub mod key;
 pub mod operator;
 pub mod policy;
 pub mod repo;
+pub mod upgrade;
 pub mod view;
 mod whereis;
 
@@ -34,6 +35,7 @@ use fault::{Fault, Kind};
 use operator::Operator;
 use policy::Policy;
 use repo::RepoSource;
+use upgrade::Upgrader;
 
 /// How many keys are read from the registry at a time.
 const PAGE: usize = 256;
@@ -122,6 +124,7 @@ pub struct Admin {
     usage: Usage,
     policy: Policy,
     keeper: Option<Arc<dyn Keeper>>,
+    upgrader: Option<Arc<dyn Upgrader>>,
 }
 
 impl Admin {
@@ -129,7 +132,8 @@ impl Admin {
     #[must_use]
     pub fn new(lookup: Lookup, amend: Amend, audit: Audit) -> Self {
         let (usage, policy) = (Usage::default(), Policy::default());
-        Self { lookup, amend, audit, repos: None, explainer: None, usage, policy, keeper: None }
+        let (repos, explainer, keeper, upgrader) = (None, None, None, None);
+        Self { lookup, amend, audit, repos, explainer, usage, policy, keeper, upgrader }
     }
 
     /// The same, able to tell about repositories.

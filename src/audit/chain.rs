@@ -48,6 +48,14 @@ impl Audit {
             writer.checkpoint();
         }
     }
+
+    /// Gives the chain back, signed up to here, so that another process can go on with it. Blocks while the disk does. To be
+    /// called when nothing of the registry can be changed here any more.
+    pub fn unchain(&self) {
+        if let Some(writer) = &self.writer {
+            writer.unchain();
+        }
+    }
 }
 
 /// Where a chain is kept.

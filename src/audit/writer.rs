@@ -27,6 +27,8 @@ enum Item {
     Link(Box<Record>),
     /// What comes behind it is gone on with in this chain.
     Chain(Box<Chain>),
+    /// The chain is signed up to here and given back. Answered when another process can go on with it.
+    Unchain(SyncSender<()>),
     /// The chain is signed up to here, and what was only counted is told.
     Checkpoint,
     /// Answered when everything before it is written.
@@ -88,6 +90,14 @@ impl Writer {
         self.offer(Item::Chain(Box::new(chain)), Duration::MAX).is_none()
     }
 
+    /// Waits until the chain was signed and given back.
+    pub(super) fn unchain(&self) {
+        let (done, given) = mpsc::sync_channel(1);
+        if self.offer(Item::Unchain(done), Duration::MAX).is_some() || given.recv().is_err() {
+            tracing::error!("the writer of audit records is gone");
+        }
+    }
+
     /// Hands on a record that has its place in the chain, as [`Writer::put`] does.
     pub(super) fn link(&self, record: Record) {
         if let Some(line) = self.offer(Item::Link(Box::new(record)), self.patience) {
@@ -136,7 +146,7 @@ impl Writer {
         let told = |item| match item {
             Item::Line(line) => line,
             Item::Link(record) => line(&record).unwrap_or_default(),
-            Item::Flush(_) | Item::Reopen(_) | Item::Chain(_) | Item::Checkpoint => String::new(),
+            Item::Flush(_) | Item::Unchain(_) | Item::Reopen(_) | Item::Chain(_) | Item::Checkpoint => String::new(),
         };
         let Some(queue) = &self.queue else { return Some(told(item)) };
         let start = Instant::now();

@@ -31,6 +31,7 @@ mod restore;
 mod serve;
 mod session;
 mod table;
+mod upgrade;
 mod whereis;
 
 use std::ffi::OsString;
@@ -63,6 +64,7 @@ enum Noun {
     Quickstart(quickstart::Args),
     Init(init::Args),
     Serve(serve::Args),
+    Upgrade(upgrade::Args),
     Check(check::Args),
     #[command(subcommand)]
     Account(account::Verb),
@@ -99,6 +101,7 @@ impl Noun {
             Self::Quickstart(args) => args.run(context),
             Self::Init(args) => args.run(context),
             Self::Serve(args) => args.run(context),
+            Self::Upgrade(args) => args.run(context),
             Self::Check(args) => args.run(context),
             Self::Account(verb) => verb.run(context),
             Self::Key(verb) => verb.run(context),

@@ -9,6 +9,7 @@ use super::serve::{build, cannot_open, stop_signal};
 use super::{Context, exit, known_hosts};
 use crate::admin::fault::{Fault, Kind};
 use crate::daemon::config::{Config, EXAMPLE};
+use crate::daemon::sockets::{Handed, Sockets};
 use crate::daemon::{log, serve};
 use crate::store::sample;
 
@@ -52,10 +53,12 @@ impl Args {
             .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
         let _inside = runtime.enter();
         let stop = stop_signal(|| tracing::debug!("SIGHUP: a quickstart reads no config anew"))?;
-        let open = runtime.block_on(serve::open(house, Vec::new())).map_err(|error| cannot_open(&error))?;
+        let sockets =
+            runtime.block_on(Sockets::open(&config, Handed::default())).map_err(|error| cannot_open(&error))?;
+        let open = serve::Open::new(house, sockets);
         let (tell_stop, told) = tokio::sync::oneshot::channel::<()>();
         // A sender that is dropped tells as well: however this function ends, the gateway drains.
-        let serving = runtime.spawn(open.serve(async move { drop(told.await) }));
+        let serving = runtime.spawn(open.serve(None, async move { drop(told.await) }));
         let address = &config.ssh.public_address;
         context.io.say(format_args!("the gateway serves at ssh://git@{address}"))?;
         let shown = site.show(&config, context.io).and_then(|()| match self.once {
@@ -69,7 +72,8 @@ impl Args {
         drop(tell_stop);
         runtime
             .block_on(serving)
-            .map_err(|error| Fault::new(Kind::Internal, format!("the gateway failed: {error}")))?;
+            .map_err(|error| Fault::new(Kind::Internal, format!("the gateway failed: {error}")))?
+            .map_err(|error| cannot_open(&error))?;
         shown
     }
 }

@@ -1,17 +1,23 @@
 //! `pullgate serve`
 
+use std::ffi::OsString;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use super::io::Stop;
 use crate::admin::fault::{Fault, Kind};
 use crate::daemon::config::{Config, ConfigError};
-use crate::daemon::house::House;
+use crate::daemon::house::{BuildError, House, Shell};
 use crate::daemon::reload::Reloader;
+use crate::daemon::sockets::{Handed, Sockets};
+use crate::daemon::upgrade::next::StartedBy;
+use crate::daemon::upgrade::successor::{JoinError, Successor};
 use crate::daemon::{log, serve, service};
 
 /// How long what still waits for a disk may take when all else has ended.
@@ -22,39 +28,116 @@ const LAST_QUESTIONS: Duration = Duration::from_secs(2);
 /// What runs when it is told to stop may finish, for `drain_seconds` in section `limits`. SIGHUP has it read its config and its
 /// host keys once more, for connections from then on, and open the audit file anew, as log rotation wants it.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {}
+pub(super) struct Args {
+    /// Take the place of the daemon that started this one: what `pullgate upgrade` does
+    #[arg(long, hide = true)]
+    successor: bool,
+}
 
 impl Args {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
-        let config = context.load()?;
-        if log::start(config.log).is_err() {
-            tracing::debug!("the log was started before");
-        }
+        // Before the daemon whose place is to be taken is spoken to: a config that cannot be read is told to it as well.
+        let config = context.load();
         // Before any thread.
         let inherited =
             service::inherited().map_err(serve::ServeError::Inherited).map_err(|error| cannot_open(&error))?;
-        let house = build(&config)?;
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
-        let served = runtime.block_on(async {
-            // Before the doors are open: a signal that comes at once is not lost.
-            let reloader = house.reloader();
-            let config = config.file.clone();
-            let stop = stop_signal(move || {
-                let (reloader, config) = (Arc::clone(&reloader), config.clone());
-                // It reads files, and may wait for a disk.
-                drop(tokio::task::spawn_blocking(move || reload(&reloader, &config)));
-            })?;
-            let open = serve::open(house, inherited).await.map_err(|error| cannot_open(&error))?;
-            open.serve(stop).await;
-            Ok(())
+        let started_by = started_by()?;
+        if !self.successor {
+            let config = config?;
+            begin_log(&config);
+            return begin(&config, Handed::by_manager(inherited))?.serve(started_by, None);
+        }
+        let (successor, handed) = Successor::join().map_err(|error| cannot_join(&error))?;
+        let made = config.and_then(|config| {
+            begin_log(&config);
+            take_over(&config, handed, &successor)
         });
-        // A question to a disk that does not answer must not keep the process.
-        runtime.shutdown_timeout(LAST_QUESTIONS);
-        served
+        if let Err(Stop::Faults(faults)) = &made
+            && let Some(fault) = faults.list().first()
+        {
+            let field = fault.field.as_ref().map(|field| format!("{field}: ")).unwrap_or_default();
+            successor.failed(format!("{field}{}", fault.fact), fault.hint.clone());
+        }
+        made?.serve(started_by, Some(successor))
     }
 }
 
+/// The program and its arguments, as they are to be started again. By the name of its file: another release that is put in its
+/// place is what is started then.
+fn started_by() -> Result<StartedBy, Fault> {
+    let program = std::env::current_exe()
+        .map_err(|error| Fault::new(Kind::Unavailable, format!("the program's own file cannot be told: {error}")))?;
+    Ok(StartedBy { program, arguments: std::env::args_os().skip(1).collect() })
+}
+
+fn cannot_join(error: &JoinError) -> Fault {
+    Fault::new(Kind::Unavailable, error.to_string()).hint(match error {
+        JoinError::NoLine => "a running daemon starts it so: ask it to with `pullgate upgrade`",
+        JoinError::Line(_) => "the log of that daemon says more",
+    })
+}
+
+/// What a daemon is made of.
+struct Made {
+    runtime: Runtime,
+    house: House,
+    sockets: Sockets,
+    stop: Pin<Box<dyn Future<Output = ()>>>,
+}
+
+/// Nobody served before.
+fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
+    let house = build(config)?;
+    let runtime = runtime()?;
+    // Before the doors are open: a signal that comes at once is not lost.
+    let stop = signals(&runtime, &house, config)?;
+    let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
+    Ok(Made { runtime, house, sockets, stop })
+}
+
+/// Another daemon serves. What can fail without the registry has failed before it is closed there.
+fn take_over(config: &Config, handed: Handed, successor: &Successor) -> Result<Made, Stop> {
+    let shell = Shell::build(config, &search()).map_err(|error| cannot_build(&error))?;
+    let runtime = runtime()?;
+    let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
+    successor.prepared().map_err(|error| cannot_join(&error))?;
+    let house = shell.furnish().map_err(|error| cannot_build(&error))?;
+    let stop = signals(&runtime, &house, config)?;
+    Ok(Made { runtime, house, sockets, stop })
+}
+
+impl Made {
+    fn serve(self, started_by: StartedBy, successor: Option<Successor>) -> Result<(), Stop> {
+        let Self { runtime, house, sockets, stop } = self;
+        let open = serve::Open::new(house, sockets).with_successors(started_by);
+        let served = runtime.block_on(open.serve(successor, stop));
+        // A question to a disk that does not answer must not keep the process.
+        runtime.shutdown_timeout(LAST_QUESTIONS);
+        Ok(served.map_err(|error| cannot_open(&error))?)
+    }
+}
+
+fn runtime() -> Result<Runtime, Fault> {
+    Runtime::new().map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))
+}
+
+/// What stops the daemon; and has it read its config anew until then.
+fn signals(runtime: &Runtime, house: &House, config: &Config) -> Result<Pin<Box<dyn Future<Output = ()>>>, Fault> {
+    let (reloader, config) = (house.reloader(), config.file.clone());
+    let _inside = runtime.enter();
+    let stop = stop_signal(move || {
+        let (reloader, config) = (Arc::clone(&reloader), config.clone());
+        // It reads files, and may wait for a disk.
+        drop(tokio::task::spawn_blocking(move || reload(&reloader, &config)));
+    })?;
+    Ok(Box::pin(stop))
+}
+
+fn begin_log(config: &Config) {
+    if log::start(config.log).is_err() {
+        tracing::debug!("the log was started before");
+    }
+}
 /// Why the doors stay closed.
 pub(super) fn cannot_open(error: &serve::ServeError) -> Fault {
     Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint())
@@ -62,18 +145,25 @@ pub(super) fn cannot_open(error: &serve::ServeError) -> Fault {
 
 /// The house of a config, with git from the search path of this process.
 pub(super) fn build(config: &Config) -> Result<House, Fault> {
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    House::build(config, &search).map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))
+    House::build(config, &search()).map_err(|error| cannot_build(&error))
+}
+
+fn search() -> OsString {
+    std::env::var_os("PATH").unwrap_or_default()
+}
+
+fn cannot_build(error: &BuildError) -> Fault {
+    Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint())
 }
 
 /// Takes over what has changed in the config file, and says so in the log.
 fn reload(reloader: &Reloader, file: &Path) {
     service::reloading();
-    take_over(reloader, file);
+    read_anew(reloader, file);
     service::ready();
 }
 
-fn take_over(reloader: &Reloader, file: &Path) {
+fn read_anew(reloader: &Reloader, file: &Path) {
     match reloader.reopen() {
         Ok(()) => tracing::info!("SIGHUP: the audit file was opened anew"),
         Err(error) => {
@@ -96,7 +186,10 @@ fn take_over(reloader: &Reloader, file: &Path) {
         Ok(later) if later.is_empty() => tracing::info!("SIGHUP: config and host keys were read anew"),
         Ok(later) => {
             let later = later.join(", ");
-            tracing::warn!(later, "SIGHUP: config and host keys were read anew; some of what changed needs a restart");
+            tracing::warn!(
+                later,
+                "SIGHUP: config and host keys were read anew; some of what changed needs `pullgate upgrade` or a restart"
+            );
         }
         Err(error) => tracing::error!(%error, "SIGHUP: the old config and host keys stay"),
     }

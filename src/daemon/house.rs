@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use russh::keys::PrivateKey;
+
 use super::config::{AuditTo, Config};
 use super::explain::GateExplainer;
 use super::keeper::GitKeeper;
@@ -14,13 +16,12 @@ use super::repos::StoreRepos;
 use crate::admin::{Admin, chain};
 use crate::audit::Audit;
 use crate::cache::Cache;
-use crate::front::control;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
 use crate::gate::Gate;
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
-use crate::sandbox::{CellError, Cells, Mode, Report, no_core_dumps};
+use crate::sandbox::{CellError, Cells, Report, no_core_dumps};
 use crate::store::Store;
 use crate::usage::Usage;
 
@@ -103,21 +104,28 @@ impl BuildError {
     }
 }
 
+/// Everything of a house that needs no registry: what can fail without it has failed by then.
+#[derive(Debug)]
+pub struct Shell {
+    config: Config,
+    store: Store,
+    git: Git,
+    keys: Vec<PrivateKey>,
+    audit: Audit,
+}
+
 /// Everything that a daemon serves with.
 #[derive(Debug)]
 pub struct House {
+    pub(super) config: Config,
+    store: Store,
     pub(super) door: Arc<Door>,
     pub(super) reloader: Arc<Reloader>,
     pub(super) admin: Admin,
-    pub(super) listen: Vec<std::net::SocketAddr>,
-    pub(super) control: control::Settings,
-    pub(super) drain: Duration,
     pub(super) usage: Usage,
     pub(super) audit: Audit,
     pub(super) git: Git,
-    pub(super) cell: Mode,
     pub(super) lookup: Lookup,
-    pub(super) metrics: Option<std::net::SocketAddr>,
 }
 
 impl House {
@@ -127,8 +135,25 @@ impl House {
         Arc::clone(&self.reloader)
     }
 
-    /// Builds it. `search` is where git is looked for, as `$PATH` is written. The registry comes last: what can fail
-    /// without it has failed by then.
+    /// Builds it. `search` is where git is looked for, as `$PATH` is written.
+    ///
+    /// # Errors
+    /// [`BuildError`]
+    pub fn build(config: &Config, search: &OsStr) -> Result<Self, BuildError> {
+        Shell::build(config, search)?.furnish()
+    }
+
+    /// Goes on with the registry after all, for those who come from now on. Blocks while the disk does.
+    pub(super) fn reopen(&mut self) -> Result<(), BuildError> {
+        let Furniture { lookup, usage, gate, admin } = furnish(&self.config, &self.store, &self.git, &self.audit)?;
+        self.reloader.replace_gate(gate);
+        (self.lookup, self.usage, self.admin) = (lookup, usage, admin);
+        Ok(())
+    }
+}
+
+impl Shell {
+    /// Builds it. `search` is where git is looked for, as `$PATH` is written.
     ///
     /// # Errors
     /// [`BuildError`]
@@ -154,23 +179,49 @@ impl House {
             AuditTo::Stdout => Audit::to_stdout(&config.audit_file, config.audit_strangers),
         };
         let audit = audit.map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
-        let usage = Usage::open(&config.usage_file())
-            .map_err(|error| BuildError::Usage { file: config.usage_file(), error })?;
-        let (lookup, amend) = open_registry(config)?;
-        chain::begin(&audit, &config.audit_chain(), &config.registry_dir())?;
-        audit.checkpoint();
-        let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
+        Ok(Self { config: config.clone(), store, git, keys, audit })
+    }
+
+    /// What it was built by.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Opens the registry, and makes a house of it.
+    ///
+    /// # Errors
+    /// [`BuildError`]
+    pub fn furnish(self) -> Result<House, BuildError> {
+        let Self { config, store, git, keys, audit } = self;
+        let Furniture { lookup, usage, gate, admin } = furnish(&config, &store, &git, &audit)?;
         let address = config.ssh.public_address.to_string();
-        let keeper = Arc::new(GitKeeper(git.clone()));
         let door = Door::new(gate, git.clone(), keys, config.limits.ssh, address);
         let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
-        let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup.clone(), usage.clone(), config);
-        let admin = admin.with_keeper(keeper);
         let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));
-        let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
-        let (cell, metrics, drain) = (config.sandbox.mode, config.metrics, config.limits.drain);
-        Ok(Self { door, reloader, admin, listen, control, drain, usage, audit, git, cell, lookup, metrics })
+        Ok(House { config, store, door, reloader, admin, usage, audit, git, lookup })
     }
+}
+
+/// What a house has of the registry.
+struct Furniture {
+    lookup: Lookup,
+    usage: Usage,
+    gate: Gate,
+    admin: Admin,
+}
+
+fn furnish(config: &Config, store: &Store, git: &Git, audit: &Audit) -> Result<Furniture, BuildError> {
+    let (lookup, amend) = open_registry(config)?;
+    // With the registry's lock held: whoever had it has written down what it knew.
+    let file = config.usage_file();
+    let usage = Usage::open(&file).map_err(|error| BuildError::Usage { file, error })?;
+    chain::begin(audit, &config.audit_chain(), &config.registry_dir())?;
+    audit.checkpoint();
+    let gate = Gate::new(lookup.clone(), store.clone(), audit.clone()).with_usage(usage.clone());
+    let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup.clone(), usage.clone(), config);
+    let admin = admin.with_keeper(Arc::new(GitKeeper(git.clone())));
+    Ok(Furniture { lookup, usage, gate, admin })
 }
 
 /// Administration with everything that it can tell about.

@@ -97,7 +97,7 @@ impl Collector for Build {
 pub(super) fn numbers(house: &House) -> Registry {
     let mut registry = Registry::default();
     let whole = house.git.report().is_some_and(crate::sandbox::Report::whole);
-    registry.register_collector(Box::new(Build { mode: house.cell, whole }));
+    registry.register_collector(Box::new(Build { mode: house.config.sandbox.mode, whole }));
     house.audit.counters().register(&mut registry);
     house.door.meter().register(&mut registry);
     house.git.register(&mut registry);

@@ -10,3 +10,6 @@ pub mod reload;
 pub mod repos;
 pub mod serve;
 pub mod service;
+mod serving;
+pub mod sockets;
+pub mod upgrade;

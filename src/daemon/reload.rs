@@ -9,6 +9,7 @@ use super::meter::Reloads;
 use crate::audit::Audit;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
+use crate::gate::Gate;
 
 /// The way to change what a daemon serves by.
 #[derive(Debug)]
@@ -36,6 +37,12 @@ impl Reloader {
 
     pub(super) fn doors(&self) -> watch::Receiver<Arc<Door>> {
         self.doors.subscribe()
+    }
+
+    /// Has those who come from now on stand before another gate.
+    pub(super) fn replace_gate(&self, gate: Gate) {
+        let door = self.doors.borrow().behind(gate);
+        self.doors.send_replace(Arc::new(door));
     }
 
     /// Opens the audit file again, which a log rotation may have moved away. Blocks while the disk does.

@@ -1,23 +1,18 @@
 //! The daemon's day: open the doors, serve, drain.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::usage::{self, Usage};
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::house::House;
-use super::meter;
 use super::service;
-use crate::front::control::listener::{BindError, Listener};
-use crate::front::metrics;
-use crate::front::ssh::listener;
-
-/// How long answers may take to end after their line was cut.
-const LAST_RECORDS: Duration = Duration::from_secs(2);
+use super::serving::Serving;
+use super::sockets::Sockets;
+use super::upgrade::ask::Asker;
+use super::upgrade::next::{StartedBy, UpgradeError};
+use super::upgrade::successor::Successor;
+use crate::front::control::listener::BindError;
 
 /// Why the doors cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +39,9 @@ pub enum ServeError {
     /// The control socket.
     #[error(transparent)]
     Control(#[from] BindError),
+    /// The registry, which was given to a process that could not take over.
+    #[error("the registry was given to a process that could not take over, and cannot be opened again")]
+    Lost,
 }
 
 impl ServeError {
@@ -63,6 +61,7 @@ impl ServeError {
             }
             Self::Metrics { .. } => "choose another loopback address as `listen` under [metrics], or \"\" for none",
             Self::Control(_) => "mend it, or name another `socket` under [control]",
+            Self::Lost => "the log says why; start the daemon anew",
         }
     }
 }
@@ -70,113 +69,87 @@ impl ServeError {
 /// Doors that are open, before anybody was let through.
 #[derive(Debug)]
 pub struct Open {
-    house: House,
-    ssh: Vec<TcpListener>,
-    control: Listener,
-    metrics: Option<TcpListener>,
-}
-
-/// Opens every door, or none. Where [`service::inherited`] gave sockets, those are the doors for git, whatever the config
-/// says.
-///
-/// # Errors
-/// [`ServeError`]
-pub async fn open(house: House, inherited: Vec<std::net::TcpListener>) -> Result<Open, ServeError> {
-    let given = !inherited.is_empty();
-    let mut ssh = Vec::new();
-    for listener in inherited {
-        ssh.push(TcpListener::from_std(listener).map_err(ServeError::Inherited)?);
-    }
-    for address in house.listen.iter().filter(|_| !given) {
-        let failed = |error| ServeError::Listen { address: *address, error };
-        ssh.push(TcpListener::bind(address).await.map_err(failed)?);
-    }
-    let metrics = match house.metrics {
-        None => None,
-        Some(address) => {
-            let failed = |error| ServeError::Metrics { address, error };
-            Some(TcpListener::bind(address).await.map_err(failed)?)
-        }
-    };
-    let control = Listener::bind(house.control.clone())?;
-    Ok(Open { house, ssh, control, metrics })
+    pub(super) house: House,
+    pub(super) sockets: Sockets,
+    /// What another process is started by that is to take this one's place; without it there is no such.
+    pub(super) started_by: Option<StartedBy>,
 }
 
 impl Open {
-    /// Serves until `stop` completes; then accepts nobody new, lets what runs come to its end for the time of
-    /// [`super::config::Limits::drain`], and cuts the rest.
-    pub async fn serve(self, stop: impl Future<Output = ()>) {
-        let Self { house, ssh, control, metrics } = self;
-        let (stopping, cut) = (CancellationToken::new(), CancellationToken::new());
-        let mut doors = JoinSet::new();
-        // Until all else has ended: who watches sees how it ends.
-        let ended = CancellationToken::new();
-        let watched = metrics.map(|listener| {
-            let door = metrics::Door::new(meter::numbers(&house), house.lookup.clone(), stopping.clone());
-            if let Some(address) = house.metrics {
-                tracing::info!(%address, "metrics are told");
-            }
-            tokio::spawn(metrics::run(Arc::new(door), listener, ended.clone()))
-        });
-        for listener in ssh {
-            match listener.local_addr() {
-                Ok(address) => tracing::info!(%address, "serving SSH"),
-                Err(error) => tracing::warn!(%error, "serving SSH at an address that cannot be told"),
-            }
-            let (newest, stopping, cut) = (house.reloader.doors(), stopping.clone(), cut.clone());
-            doors.spawn(listener::run(newest, listener, stopping, cut));
+    /// A house, with its doors.
+    #[must_use]
+    pub fn new(house: House, sockets: Sockets) -> Self {
+        Self { house, sockets, started_by: None }
+    }
+
+    /// The same, able to have another process take its place.
+    #[must_use]
+    pub fn with_successors(self, started_by: StartedBy) -> Self {
+        Self { started_by: Some(started_by), ..self }
+    }
+
+    /// Serves until `stop` completes, or another process serves in the place of this one; then accepts nobody new, lets what
+    /// runs come to its end for the time of [`super::config::Limits::drain`], and cuts the rest. `successor` is told first
+    /// that the doors are open.
+    ///
+    /// # Errors
+    /// [`ServeError::Lost`]
+    pub async fn serve(self, successor: Option<Successor>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let (asker, mut asks) = Asker::new();
+        let mut serving = Serving::begin(self, asker);
+        serving.let_in();
+        if let Some(successor) = successor {
+            serving.is_the_daemon(successor).await;
         }
-        doors.spawn(control.serve(house.admin.clone(), stopping.clone().cancelled_owned()));
-        let uses = tokio::spawn(keep_uses(house.usage.clone(), stopping.clone()));
-        let watchdog = tokio::spawn(service::alive());
         service::ready();
-        stop.await;
-        service::stopping();
-        tracing::info!(limit = ?house.drain, "stopping: nobody new is let in, what runs may finish");
-        stopping.cancel();
-        let finished = async { while doors.join_next().await.is_some() {} };
-        if tokio::time::timeout(house.drain, finished).await.is_err() {
-            tracing::warn!("stopping: what still runs is cut");
-            cut.cancel();
-            while doors.join_next().await.is_some() {}
+        tokio::pin!(stop);
+        let ending = loop {
+            let ask = tokio::select! {
+                () = &mut stop => break Ending::Stop,
+                Some(ask) = asks.recv() => ask,
+            };
+            tracing::info!(by = ask.by, "another process is to take the place of this one");
+            let upgraded = serving.upgrade().await;
+            match &upgraded {
+                Ok(next) => tracing::info!(next, "another process serves; this one brings to an end what it has begun"),
+                Err(error) => tracing::error!(%error, "another process cannot take the place of this one"),
+            }
+            let ending = match &upgraded {
+                Ok(next) => Some(Ending::Handed(*next)),
+                Err(UpgradeError::Lost(_)) => Some(Ending::Lost),
+                Err(_) => None,
+            };
+            if ask.answer.send(upgraded).is_err() {
+                tracing::debug!("whoever asked for it has gone");
+            }
+            if let Some(ending) = ending {
+                break ending;
+            }
+        };
+        drop(asks);
+        if let Ending::Handed(next) = ending {
+            // A signal that came meanwhile was meant for whoever serves.
+            pass_on(&mut stop, next).await;
         }
-        // What was used while the doors closed counts too.
-        if uses.await.is_err() {
-            tracing::warn!("the record of when keys were used was not kept");
-        }
-        write_uses(&house.usage).await;
-        // Whose line was cut still leaves a record.
-        if tokio::time::timeout(LAST_RECORDS, house.door.answered()).await.is_err() {
-            tracing::warn!("stopping: an answer did not end in time");
-        }
-        let audit = house.audit.clone();
-        audit.checkpoint();
-        if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
-            tracing::warn!("stopping: the last audit records may not be written");
-        }
-        watchdog.abort();
-        ended.cancel();
-        if let Some(watched) = watched
-            && watched.await.is_err()
-        {
-            tracing::warn!("stopping: the metrics listener ended in a panic");
-        }
-        tracing::info!("stopped");
+        serving.end(&ending).await;
+        if matches!(ending, Ending::Lost) { Err(ServeError::Lost) } else { Ok(()) }
     }
 }
 
-/// Writes now and then when keys were used, until the end.
-async fn keep_uses(usage: Usage, stopping: CancellationToken) {
-    while tokio::time::timeout(usage::EVERY, stopping.cancelled()).await.is_err() {
-        write_uses(&usage).await;
-    }
+/// Why it does not serve any more.
+pub(super) enum Ending {
+    Stop,
+    Handed(u32),
+    Lost,
 }
 
-async fn write_uses(usage: &Usage) {
-    let usage = usage.clone();
-    match tokio::task::spawn_blocking(move || usage.write()).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "when keys were used cannot be written; it is tried again"),
-        Err(error) => tracing::warn!(%error, "when keys were used cannot be written"),
+async fn pass_on(stop: impl Future<Output = ()>, next: u32) {
+    if tokio::time::timeout(Duration::ZERO, stop).await.is_err() {
+        return;
+    }
+    let process = i32::try_from(next).ok().and_then(Pid::from_raw);
+    match process.map(|process| kill_process(process, Signal::TERM)) {
+        Some(Ok(())) => {}
+        other => tracing::error!(?other, next, "the process that serves cannot be told to stop"),
     }
 }

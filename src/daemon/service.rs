@@ -46,6 +46,11 @@ pub(super) fn stopping() {
     tell(&[NotifyState::Stopping, NotifyState::Status("letting what runs come to its end")]);
 }
 
+/// Another process is the daemon from now on.
+pub(super) fn handed_to(process: u32) {
+    tell(&[NotifyState::MainPid(process)]);
+}
+
 /// Says that the daemon is alive for as long as it is polled, if somebody wants to hear it; else it waits for ever.
 pub(super) async fn alive() {
     let Some(every) = sd_notify::watchdog_enabled().filter(|every| *every > Duration::ZERO) else {

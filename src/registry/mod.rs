@@ -31,8 +31,8 @@ mod verify;
 mod writer;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::mpsc::{self, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::model::fingerprint::Fingerprint;
@@ -86,16 +86,35 @@ pub struct Amend(Arc<Queue>);
 /// The way to the writer's thread.
 #[derive(Debug)]
 struct Queue {
-    requests: Option<SyncSender<Request>>,
-    writer: Option<JoinHandle<()>>,
+    requests: Mutex<Option<SyncSender<Request>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// To be closed when nothing is written any more, should somebody want that before the last handle is gone.
+    reading: Arc<Reading>,
+}
+
+impl Queue {
+    fn new(requests: SyncSender<Request>, writer: JoinHandle<()>, reading: Arc<Reading>) -> Self {
+        Self { requests: Mutex::new(Some(requests)), writer: Mutex::new(Some(writer)), reading }
+    }
+
+    /// The way in, if there still is one.
+    fn requests(&self) -> Option<SyncSender<Request>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets the writer come to its end: what was asked before is done.
+    fn end(&self) {
+        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if writer.is_some_and(|writer| writer.join().is_err()) {
+            tracing::error!("the registry's writer ended in a panic");
+        }
+    }
 }
 
 impl Drop for Queue {
     fn drop(&mut self) {
-        drop(self.requests.take());
-        if self.writer.take().is_some_and(|writer| writer.join().is_err()) {
-            tracing::error!("the registry's writer ended in a panic");
-        }
+        self.end();
     }
 }
 
@@ -288,6 +307,13 @@ impl Amend {
         self.ask(by, vec![change])
     }
 
+    /// Closes the registry for everybody who has a handle to it, so that another process can open it: what was asked before
+    /// is done and durable; from then on every look-up and every change is [`Unavailable`]. Blocks while the disk does.
+    pub fn close(&self) {
+        self.0.end();
+        self.0.reading.close();
+    }
+
     fn ask(&self, by: &str, changes: Vec<Change>) -> Result<Told, CommitError> {
         let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
         let size = json_length(&changes);
@@ -297,7 +323,7 @@ impl Amend {
         }
         let (reply, answer) = mpsc::sync_channel(1);
         let request = Request { by: printable(by, MAX_BY), changes, size, reply };
-        self.0.requests.as_ref().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
+        self.0.requests().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 }

@@ -106,7 +106,7 @@ pub fn open_with(dir: &Path, settings: Settings) -> Result<(Lookup, Amend), Open
         }
     };
     let thread = std::thread::Builder::new().name("registry-writer".to_owned()).spawn(move || writer.run())?;
-    Ok((Lookup(reading), Amend(Arc::new(Queue { requests: Some(send), writer: Some(thread) }))))
+    Ok((Lookup(Arc::clone(&reading)), Amend(Arc::new(Queue::new(send, thread, reading)))))
 }
 
 /// What look-ups are answered from at first.

@@ -26,7 +26,7 @@ pub(super) enum Source {
     Nobody(Unavailable),
 }
 
-/// What every handle shares. The last one to go closes the index, marks it as clean, and frees the lock.
+/// What every handle shares. The last one to go closes it, if nobody did before.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) source: RwLock<Source>,
@@ -36,8 +36,8 @@ pub(super) struct Reading {
     dir: PathBuf,
     /// What is told of it all.
     pub(super) meter: Meter,
-    /// Last, so that it is freed last.
-    _lock: Lock,
+    /// Until it is closed.
+    lock: Mutex<Option<Lock>>,
 }
 
 impl Reading {
@@ -48,7 +48,7 @@ impl Reading {
             clean: Mutex::new(None),
             dir,
             meter: Meter::default(),
-            _lock: lock,
+            lock: Mutex::new(Some(lock)),
         }
     }
 
@@ -108,17 +108,28 @@ impl Reading {
     }
 }
 
+impl Reading {
+    /// Answers nothing from now on; closes the index, marks it as clean when the writer ended well, and frees the lock. Once.
+    pub(super) fn close(&self) {
+        let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        self.set(Source::Nobody(Unavailable { reason: "the registry is closed".to_owned() }));
+        let clean = self.clean.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((applied, changed_much)) = clean.filter(|_| !self.damaged.load(Ordering::Acquire)) {
+            let marked = match changed_much {
+                true => mark::settle(&self.dir).and_then(|()| mark::put(&self.dir, applied)),
+                false => mark::put(&self.dir, applied),
+            };
+            if let Err(error) = marked {
+                tracing::warn!(%error, "the index is not marked as clean: it will be compared, or built again, at the next start");
+            }
+        }
+        // Last: whoever waits for it finds everything in its place.
+        drop(lock);
+    }
+}
+
 impl Drop for Reading {
     fn drop(&mut self) {
-        self.set(Source::Nobody(Unavailable { reason: "the registry is closed".to_owned() }));
-        let clean = self.clean.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((applied, changed_much)) = clean.filter(|_| !self.damaged.load(Ordering::Acquire)) else { return };
-        let marked = match changed_much {
-            true => mark::settle(&self.dir).and_then(|()| mark::put(&self.dir, applied)),
-            false => mark::put(&self.dir, applied),
-        };
-        if let Err(error) = marked {
-            tracing::warn!(%error, "the index is not marked as clean: it will be compared, or built again, at the next start");
-        }
+        self.close();
     }
 }

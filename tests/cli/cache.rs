@@ -11,3 +11,14 @@ fn without_a_daemon_nothing_is_kept() {
     }
     site.snapshot("cache_without_a_daemon", &story);
 }
+
+/// Whose place would be taken?
+#[test]
+fn without_a_daemon_nothing_is_upgraded() {
+    let site = Site::new();
+    let mut story = String::new();
+    for args in [&["upgrade"][..], &["upgrade", "--json"], &["serve", "--successor"]] {
+        story.push_str(&format!("$ pullgate {}\n{}\n", args.join(" "), site.run(args)));
+    }
+    site.snapshot("upgrade_without_a_daemon", &story);
+}

@@ -1,5 +1,7 @@
 //! The same verbs while a daemon has the registry.
 
+use std::sync::Arc;
+
 use pullgate::admin::{Admin, chain};
 use pullgate::audit::Audit;
 use pullgate::daemon::config::Config;
@@ -28,7 +30,7 @@ impl Daemon {
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = channel();
         let listener = runtime.block_on(async { Listener::bind(config.control) }).unwrap();
-        let served = runtime.spawn(listener.serve(admin, async { drop(stopped.await) }));
+        let served = runtime.spawn(Arc::new(listener).serve(admin, async { drop(stopped.await) }));
         Self { runtime, stop, served }
     }
 

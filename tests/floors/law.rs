@@ -70,6 +70,8 @@ const STARTS_A_PROCESS: Confined = Confined {
         "src/sandbox*",
         // Shows a person a real clone, with the git that they have.
         "src/cli/quickstart*",
+        // Starts this same program, to take its own place.
+        "src/daemon/upgrade/next.rs",
         // Asks `git --version` before anything is served.
         "src/cli/check*",
     ],

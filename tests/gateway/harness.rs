@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 /// How long anything may take before a test gives up: these machines are slow at times, and a hang must not be for ever.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -14,6 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Gateway {
     dir: tempfile::TempDir,
     daemon: Option<Child>,
+    /// Who took its place since, the last one at the end.
+    successors: Vec<Pid>,
     port: u16,
 }
 
@@ -89,7 +93,7 @@ impl Gateway {
     pub(crate) fn start_with(edit: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut gateway = Self { dir, daemon: None, port };
+        let mut gateway = Self { dir, daemon: None, successors: Vec::new(), port };
         gateway.pullgate(["init", gateway.dir.path().to_str().unwrap()]).ok();
         let config = std::fs::read_to_string(gateway.config()).unwrap();
         let config = config.replace("127.0.0.1:2222", &format!("127.0.0.1:{port}"));
@@ -120,8 +124,8 @@ impl Gateway {
     }
 
     /// The same, to send signals to.
-    pub(crate) fn process(&self) -> rustix::process::Pid {
-        rustix::process::Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap()
+    pub(crate) fn process(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.pid()).unwrap()).unwrap()
     }
 
     /// Starts the daemon again after [`Gateway::kill`] or [`Gateway::stop`].
@@ -160,6 +164,27 @@ impl Gateway {
             panic!("the daemon does not serve: {}", self.log());
         }
         self.daemon = Some(daemon);
+    }
+
+    /// Has a new process take the daemon's place. The old one comes to its end by itself.
+    #[track_caller]
+    pub(crate) fn upgrade(&mut self) -> Pid {
+        let said = self.pullgate(["upgrade"]).ok();
+        let next = said.split(' ').nth(1).and_then(|id| id.parse().ok()).and_then(Pid::from_raw);
+        let next = next.unwrap_or_else(|| panic!("who serves now? {said}"));
+        self.successors.push(next);
+        next
+    }
+
+    /// Those that were made to take its place by other means than [`Gateway::upgrade`].
+    pub(crate) fn successors_are(&mut self, successors: &[Pid]) {
+        self.successors.extend(successors);
+    }
+
+    /// Waits for the end of the daemon that was started first.
+    pub(crate) fn first_ended(&mut self) {
+        let mut daemon = self.daemon.take().unwrap();
+        wait_until("the daemon that was replaced ends", || daemon.try_wait().unwrap().is_some());
     }
 
     /// kill -9.
@@ -302,6 +327,9 @@ impl Gateway {
 
 impl Drop for Gateway {
     fn drop(&mut self) {
+        for successor in &self.successors {
+            rustix::process::kill_process(*successor, rustix::process::Signal::KILL).ok();
+        }
         if let Some(mut daemon) = self.daemon.take() {
             daemon.kill().ok();
             daemon.wait().ok();

@@ -53,5 +53,6 @@ mod storms;
 mod strangers;
 mod threats;
 mod tree;
+mod upgrades;
 mod watcher;
 mod watching;

@@ -61,7 +61,7 @@ fn a_config_that_cannot_be_taken_leaves_the_old_one() {
     edit(&gateway, |text| {
         text.replace("rsa_host_key = 7\nnonsense = 1", "rsa_host_key = false").replace("slots = 0", "slots = 3")
     });
-    hang_up(&gateway, "some of what changed needs a restart");
+    hang_up(&gateway, "some of what changed needs `pullgate upgrade`");
     assert!(gateway.log().contains("what [limits] says of fetches, slots and the end"), "{}", gateway.log());
 }
 

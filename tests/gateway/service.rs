@@ -53,12 +53,35 @@ fn a_service_manager_hears_of_every_step() {
     assert!(hears("RELOADING=1").contains("MONOTONIC_USEC="));
     hears("READY=1");
     // A config that cannot be taken over is no reason to look as if it were being read for ever.
+    let good = std::fs::read_to_string(gateway.config()).unwrap();
     std::fs::write(gateway.config(), "nonsense").unwrap();
     kill_process(gateway.process(), Signal::HUP).unwrap();
     hears("RELOADING=1");
     hears("READY=1");
+    std::fs::write(gateway.config(), good).unwrap();
+    // A new process is the daemon by the old one's word, and has the watchdog.
+    let main = format!("MAINPID={}", gateway.upgrade().as_raw_nonzero());
+    hears(&main);
+    hears("READY=1");
+    hears("WATCHDOG=1");
+    gateway.first_ended();
+}
+
+#[test]
+fn a_service_manager_hears_of_the_end() {
+    let mut gateway = Gateway::start();
+    gateway.stop();
+    let socket = UnixDatagram::bind(gateway.path("notify")).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut command = Command::new(program());
+    command.env("NOTIFY_SOCKET", gateway.path("notify"));
+    gateway.resume_as(command);
     kill_process(gateway.process(), Signal::TERM).unwrap();
-    hears("STOPPING=1");
+    let (mut bytes, mut text) = ([0; 512], String::new());
+    while !text.contains("STOPPING=1") {
+        let length = socket.recv(&mut bytes).unwrap();
+        text = String::from_utf8(bytes[..length].to_vec()).unwrap();
+    }
     gateway.stop();
 }
 

@@ -113,6 +113,10 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
                     self.reopen(&done);
                 }
                 Item::Chain(chain) => self.chain = Some(chain),
+                Item::Unchain(done) => {
+                    self.put(&mut text);
+                    self.unchain(&done);
+                }
             }
             if text.len() < TOGETHER && waiting.len() < ANSWERED {
                 next = items.try_recv().ok();
@@ -189,6 +193,18 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
         }
         if let Some(chain) = &self.chain {
             chain.remember();
+        }
+    }
+
+    fn unchain(&mut self, done: &SyncSender<()>) {
+        self.tend(true);
+        if self.chain.as_ref().is_some_and(|chain| chain.has_news()) {
+            self.checkpoint();
+        }
+        self.settle();
+        drop(self.chain.take());
+        if done.send(()).is_err() {
+            tracing::debug!("whoever waited for the chain of audit records has gone");
         }
     }
 

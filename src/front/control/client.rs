@@ -70,7 +70,8 @@ impl Client {
     /// # Errors
     /// [`CallError`]
     pub fn call(&mut self, request: &Request) -> Result<Answer, CallError> {
-        self.call_within(request, PATIENCE)
+        let patience = if *request == (Request::Upgrade {}) { LONG } else { PATIENCE };
+        self.call_within(request, patience)
     }
 
     /// Has changes committed together: sends them part by part, and says after each how many were sent.

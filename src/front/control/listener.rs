@@ -1,15 +1,18 @@
 //! The daemon's end of the control socket.
 
 use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::parts::{self, Parts};
 use super::protocol::{self, FrameError, HEADER, Request, Response};
@@ -37,15 +40,21 @@ pub enum BindError {
     },
 }
 
-/// An open control socket. Its file is removed when this is dropped.
+/// An open control socket. Its file is removed when this is dropped, unless somebody else has the socket by then.
 #[derive(Debug)]
 pub struct Listener {
     socket: UnixListener,
     settings: Settings,
+    left: AtomicBool,
+    /// The requests that are being carried out.
+    in_hand: TaskTracker,
 }
 
 impl Drop for Listener {
     fn drop(&mut self) {
+        if self.left.load(Ordering::Acquire) {
+            return;
+        }
         if let Err(error) = std::fs::remove_file(&self.settings.socket) {
             tracing::warn!(%error, socket = %self.settings.socket.display(), "the control socket cannot be removed");
         }
@@ -63,15 +72,56 @@ impl Listener {
         let path = &settings.socket;
         let failed = |error| BindError::Io { path: path.clone(), error };
         make_room(path)?;
-        let socket = UnixListener::bind(path).map_err(failed)?;
+        Self::over(UnixListener::bind(path).map_err(failed)?, settings)
+    }
+
+    /// Goes on with a socket that another process opened at the same place. Its file stays that one's until it is claimed.
+    ///
+    /// # Errors
+    /// [`BindError::Io`]
+    pub fn adopt(socket: std::os::unix::net::UnixListener, settings: Settings) -> Result<Self, BindError> {
+        let socket = socket.set_nonblocking(true).and_then(|()| UnixListener::from_std(socket));
+        match socket {
+            Ok(socket) => Self::over(socket, settings).inspect(Self::leave),
+            Err(error) => Err(BindError::Io { path: settings.socket, error }),
+        }
+    }
+
+    fn over(socket: UnixListener, settings: Settings) -> Result<Self, BindError> {
         // Until here the umask alone decided who can connect; the check of the peer holds in any case.
         let mode = if settings.operators.beyond_owner() { 0o666 } else { 0o600 };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
-        Ok(Self { socket, settings })
+        let permissions = std::fs::Permissions::from_mode(mode);
+        if let Err(error) = std::fs::set_permissions(&settings.socket, permissions) {
+            return Err(BindError::Io { path: settings.socket, error });
+        }
+        Ok(Self { socket, settings, left: AtomicBool::new(false), in_hand: TaskTracker::new() })
+    }
+
+    /// Is the one who removes the socket's file in the end.
+    pub fn claim(&self) {
+        self.left.store(false, Ordering::Release);
+    }
+
+    /// Leaves the socket's file where it is, for another process that has the socket.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    /// The socket, for another process.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Waits until no request is being carried out but one for an upgrade, which may wait for this in turn.
+    pub async fn idle(&self) {
+        self.in_hand.close();
+        self.in_hand.wait().await;
+        self.in_hand.reopen();
     }
 
     /// Serves operators until `shutdown` completes; then lets what was begun come to its end.
-    pub async fn serve(self, admin: Admin, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(self: Arc<Self>, admin: Admin, shutdown: impl Future<Output = ()>) {
         let slots = Arc::new(Semaphore::new(self.settings.max_connections));
         let mut peers = JoinSet::new();
         let gathering = Arc::new(Semaphore::new(1));
@@ -84,10 +134,10 @@ impl Listener {
             while peers.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, slot)) => {
-                    let (admin, settings) = (admin.clone(), self.settings.clone());
+                    let (admin, listener) = (admin.clone(), Arc::clone(&self));
                     let parts = Parts::new(Arc::clone(&gathering));
                     peers.spawn(async move {
-                        if let Err(error) = talk(stream, &admin, &settings, parts).await {
+                        if let Err(error) = talk(stream, &admin, &listener, parts).await {
                             tracing::debug!(%error, "a control connection ended early");
                         }
                         drop(slot);
@@ -130,7 +180,8 @@ fn make_room(path: &Path) -> Result<(), BindError> {
 }
 
 /// One connection: who is it, then request after request.
-async fn talk(mut stream: UnixStream, admin: &Admin, settings: &Settings, mut parts: Parts) -> io::Result<()> {
+async fn talk(mut stream: UnixStream, admin: &Admin, listener: &Listener, mut parts: Parts) -> io::Result<()> {
+    let settings = &listener.settings;
     let operator = match Operator::from_peer(&stream, &settings.operators) {
         Ok(operator) => operator,
         Err(refusal) => {
@@ -154,7 +205,13 @@ async fn talk(mut stream: UnixStream, admin: &Admin, settings: &Settings, mut pa
             }
         };
         let (admin, by) = (admin.clone(), operator.clone());
-        let done = tokio::task::spawn_blocking(move || service::handle(&admin, &by, request)).await;
+        let in_hand = (request != Request::Upgrade {}).then(|| listener.in_hand.token());
+        let done = tokio::task::spawn_blocking(move || {
+            let done = service::handle(&admin, &by, request);
+            drop(in_hand);
+            done
+        });
+        let done = done.await;
         let response = Response::from(done.unwrap_or_else(|error| {
             tracing::error!(%error, "a control request ended in a panic");
             Err(Faults::from(Fault::new(Kind::Internal, "the daemon failed over this request; its log says more")))

@@ -165,6 +165,8 @@ pub enum Request {
     },
     CacheShow {},
     CacheClear {},
+    /// Answered when another process serves, or is known not to.
+    Upgrade {},
     Explain {
         key: String,
         repo: String,

@@ -115,6 +115,7 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
         }
         Request::CacheShow {} => admin.cache_show(by).map(|view| Answer::Cache(Box::new(view))),
         Request::CacheClear {} => admin.cache_clear(by).map(Answer::Done),
+        Request::Upgrade {} => admin.upgrade(by).map(Answer::Done),
         Request::Explain { key, repo, from } => {
             let all = both(parse.key_ref(&key), parse.repo(&repo));
             let from = parse.optional(from, |parse, text| parse.address(&text));

@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const HEADERS: usize = 64;
 
 /// Answers until `stop`. What is being answered then is cut: nothing here is worth waiting for.
-pub async fn run(door: Arc<Door>, listener: TcpListener, stop: CancellationToken) {
+pub async fn run(door: Arc<Door>, listener: Arc<TcpListener>, stop: CancellationToken) {
     let census = tokio::spawn(door.census.clone().keep(door.health.lookup.clone(), stop.clone()));
     let places = Arc::new(Semaphore::new(PEERS));
     let mut peers = JoinSet::new();

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::task::task_tracker::TaskTrackerToken;
+
 use super::channel::ChannelOut;
 use super::exec_line::{self, ExecLine};
 use super::{Door, greeting};
@@ -38,7 +40,7 @@ impl Who {
     }
 }
 
-/// Answers one command, to the end of its channel.
+/// Answers one command, to the end of its channel. `undecided` is dropped when it is decided what the command comes to.
 pub(super) async fn exec(
     door: Arc<Door>,
     who: Arc<Who>,
@@ -46,8 +48,9 @@ pub(super) async fn exec(
     protocol: GitProtocol,
     inbound: Inbound,
     out: ChannelOut,
+    undecided: TaskTrackerToken,
 ) {
-    if answer(&door, &who, &line, protocol, inbound, out).await.is_err() {
+    if answer(&door, &who, &line, protocol, inbound, out, undecided).await.is_err() {
         tracing::debug!("the client left before its answer was complete");
     }
 }
@@ -59,6 +62,7 @@ async fn answer(
     protocol: GitProtocol,
     inbound: Inbound,
     mut out: ChannelOut,
+    undecided: TaskTrackerToken,
 ) -> Result<(), Gone> {
     let command = exec_line::parse(line);
     let speaks_pkt_lines = matches!(command, ExecLine::UploadPack(_) | ExecLine::Push(_) | ExecLine::Archive(_));
@@ -75,6 +79,7 @@ async fn answer(
             // It looks into the store, which may be a file system that hangs: not on a thread that others wait for.
             .and_then(|ask| tokio::task::block_in_place(|| door.gate.authorize(principal, ask))),
     };
+    drop(undecided);
     match decision {
         Ok(fetch) => {
             if let Who::Principal(principal) = who

@@ -12,6 +12,7 @@ use super::answer::{self, Who};
 use super::channel::ChannelState;
 use super::listener::Startup;
 use super::meter::Limit;
+use super::stay::Stay;
 use crate::audit::Subject;
 use crate::gate::{Admission, Declined};
 use crate::git::inbound;
@@ -40,12 +41,13 @@ pub(super) struct Connection {
     /// What was refused beside fetches; each is recorded once, however often it is asked for.
     refused: BTreeSet<&'static str>,
     pub(super) channels: HashMap<ChannelId, ChannelState>,
+    stay: Stay,
 }
 
 pub(super) type Result<T, E = ConnectionError> = std::result::Result<T, E>;
 
 impl Connection {
-    pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup) -> Self {
+    pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup, stay: Stay) -> Self {
         Self {
             door,
             subject,
@@ -56,6 +58,7 @@ impl Connection {
             tried: Tried::Nothing,
             refused: BTreeSet::new(),
             channels: HashMap::new(),
+            stay,
         }
     }
 
@@ -101,12 +104,22 @@ impl Connection {
         };
         session.channel_success(channel)?;
         let door = Arc::clone(&self.door);
+        let undecided = self.stay.command(&door);
+        // For as long as this is being answered, the connection is not told to come again.
+        let busy = self.stay.busy.token();
         match command {
-            Command::Shell => drop(self.door.answers.spawn(answer::greet(door, who, out))),
+            Command::Shell => drop(self.door.answers.spawn(async move {
+                answer::greet(door, who, out).await;
+                drop((undecided, busy));
+            })),
             Command::Exec(line) => {
                 let (feed, inbound) = inbound::channel(door.settings.inbound);
                 state.feed = Some(feed);
-                drop(self.door.answers.spawn(answer::exec(door, who, line, state.protocol, inbound, out)));
+                let protocol = state.protocol;
+                drop(self.door.answers.spawn(async move {
+                    answer::exec(door, who, line, protocol, inbound, out, undecided).await;
+                    drop(busy);
+                }));
             }
         }
         Ok(())

@@ -14,6 +14,7 @@ use super::connection::{Connection, ConnectionError};
 use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
+use super::stay::Stay;
 use super::{Door, algorithms};
 use crate::audit::Subject;
 use crate::model::text::printable;
@@ -42,17 +43,24 @@ impl Startup {
     }
 }
 
-/// Accepts connections until `stop`, each by the door that is the newest then; lets those that are open finish until `cut`.
-pub async fn run(
-    doors: watch::Receiver<Arc<Door>>,
-    listener: TcpListener,
-    stop: CancellationToken,
-    cut: CancellationToken,
-) {
+/// What ends, in this order.
+#[derive(Debug, Clone, Default)]
+pub struct Ends {
+    /// Nobody new is let in.
+    pub accepting: CancellationToken,
+    /// Who has nothing to wait for is told to come again.
+    pub staying: CancellationToken,
+    /// Everybody's line is cut.
+    pub cut: CancellationToken,
+}
+
+/// Accepts connections for as long as that is to be, each by the door that is the newest then; lets those that are open
+/// finish until they are cut.
+pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, ends: Ends) {
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
+            () = ends.accepting.cancelled() => break,
             // Ended connections are collected as they end, so that the set stays as small as what is open.
             Some(_) = open.join_next(), if !open.is_empty() => continue,
             accepted = listener.accept() => accepted,
@@ -74,9 +82,9 @@ pub async fn run(
                 continue;
             }
         };
-        let (cut, counted) = (cut.child_token(), door.meter.enters());
+        let (cut, leave, counted) = (ends.cut.child_token(), ends.staying.clone(), door.meter.enters());
         open.spawn(async move {
-            serve(door, socket, address, startup, cut).await;
+            serve(door, socket, address, startup, leave, cut).await;
             drop((connection, counted));
         });
     }
@@ -90,9 +98,11 @@ async fn serve(
     mut socket: TcpStream,
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
+    leave: CancellationToken,
     cut: CancellationToken,
 ) {
     let counted = door.meter.starts();
+    let (stay, watch) = Stay::begin(&door);
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }
@@ -111,7 +121,7 @@ async fn serve(
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
     let logged_in = CancellationToken::new();
     let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
-    let connection = Connection::new(Arc::clone(&door), subject, startup);
+    let connection = Connection::new(Arc::clone(&door), subject, startup, stay);
     // The SSH library reads the head of each packet by itself: half as many system calls for what clients send.
     let line = Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut);
     // Whatever ends this function ends the session's task with it.
@@ -125,14 +135,20 @@ async fn serve(
             return tracing::debug!(%address, "a peer did not say what it is");
         }
     };
+    let goodbye = watch.goodbye(&leave, session.handle());
+    tokio::pin!(goodbye);
     let ended = tokio::select! {
         ended = &mut session => ended,
+        () = &mut goodbye => Ok(()),
         () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
             if !logged_in.is_cancelled() {
                 door.meter.met(Limit::Login);
                 return tracing::debug!(%address, "a peer did not log in in time");
             }
-            session.await
+            tokio::select! {
+                ended = &mut session => ended,
+                () = &mut goodbye => Ok(()),
+            }
         }
     };
     if let Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) = &ended {

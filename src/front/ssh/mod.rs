@@ -13,6 +13,7 @@ pub mod listener;
 mod meter;
 mod places;
 pub mod proxy;
+mod stay;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -91,6 +92,9 @@ pub struct Door {
     config: Arc<russh::server::Config>,
     /// The answers that run, so that a daemon that stops can wait for their records.
     answers: TaskTracker,
+    /// Those who are on their way to a decision: connections from their start until it is decided what their first command
+    /// comes to, and later commands. Who is not among them needs no registry any more, or has to come again.
+    undecided: TaskTracker,
     /// Who may say in front of a connection whose it is.
     balancers: Vec<IpNet>,
     places: Arc<Places>,
@@ -102,9 +106,9 @@ impl Door {
     #[must_use]
     pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
         let config = Arc::new(algorithms::config(host_keys, &settings));
-        let (answers, places) = (TaskTracker::new(), Arc::new(Places::new(&settings)));
-        let (balancers, meter) = (Vec::new(), Meter::default());
-        Self { gate, git, settings, public_address, config, answers, balancers, places, meter }
+        let (answers, undecided) = (TaskTracker::new(), TaskTracker::new());
+        let (balancers, places, meter) = (Vec::new(), Arc::new(Places::new(&settings)), Meter::default());
+        Self { gate, git, settings, public_address, config, answers, undecided, balancers, places, meter }
     }
 
     /// The same door with other keys and settings, for those who come from now on; those who are inside keep what they came
@@ -116,9 +120,16 @@ impl Door {
             true => Arc::clone(&self.places),
             false => Arc::new(Places::new(&settings)),
         };
-        let (gate, git, answers) = (self.gate.clone(), self.git.clone(), self.answers.clone());
-        let (balancers, meter) = (self.balancers.clone(), self.meter.clone());
-        Self { gate, git, settings, public_address, config, answers, balancers, places, meter }
+        Self { settings, public_address, config, places, ..self.behind(self.gate.clone()) }
+    }
+
+    /// The same door in front of another gate, for those who come from now on.
+    #[must_use]
+    pub fn behind(&self, gate: Gate) -> Self {
+        let (git, answers, undecided) = (self.git.clone(), self.answers.clone(), self.undecided.clone());
+        let (balancers, places, meter) = (self.balancers.clone(), Arc::clone(&self.places), self.meter.clone());
+        let (settings, public_address, config) = (self.settings, self.public_address.clone(), Arc::clone(&self.config));
+        Self { gate, git, settings, public_address, config, answers, undecided, balancers, places, meter }
     }
 
     /// Believes a PROXY header from these networks, and demands one from them.
@@ -141,6 +152,14 @@ impl Door {
             true => Ok(proxy::header(socket).await?.unwrap_or(peer)),
             false => Ok(peer),
         }
+    }
+
+    /// Waits until nobody who is inside is on the way to a decision, for which the registry is needed. For a connection that
+    /// never asks for anything that may be as long as it is there.
+    pub async fn decided(&self) {
+        self.undecided.close();
+        self.undecided.wait().await;
+        self.undecided.reopen();
     }
 
     /// Waits until every answer came to its end.

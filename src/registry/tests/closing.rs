@@ -50,3 +50,26 @@ fn who_closes_at_once_leaves_no_index_that_looks_broken() {
         same(dir.path());
     }
 }
+
+/// What a daemon does whose place another process takes: its connections keep their handles.
+#[test]
+fn who_closes_early_closes_for_everybody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lookup, amend) = open(dir.path()).unwrap();
+    settle(&lookup);
+    commit(&amend, &[account_add("acme")]);
+    let before = everything(&lookup);
+    let (late, other) = (amend.clone(), lookup.clone());
+    assert!(matches!(open(dir.path()), Err(OpenError::Locked)));
+    amend.close();
+    assert!(other.accounts().is_err(), "it is answered from what another process may change");
+    assert!(matches!(late.commit("root", &[account_add("late")]), Err(CommitError::Unavailable(_))));
+    let (next, next_amend) = open(dir.path()).unwrap();
+    assert!(from_index(&next), "it was closed well");
+    assert_eq!(everything(&next), before);
+    // What goes later closes nothing that is another's by then.
+    drop((lookup, amend, late, other));
+    assert!(matches!(open(dir.path()), Err(OpenError::Locked)));
+    drop((next, next_amend));
+    same(dir.path());
+}

@@ -29,7 +29,7 @@ impl Daemon {
         let (lookup, amend) = registry::open(&dir.path().join("registry")).unwrap();
         let admin = Admin::new(lookup, amend, Audit::off());
         let listener = runtime.block_on(async { Listener::bind(settings) }).unwrap();
-        runtime.spawn(listener.serve(admin, pending()));
+        runtime.spawn(Arc::new(listener).serve(admin, pending()));
         Self { dir, runtime }
     }
 
@@ -161,7 +161,7 @@ fn shutdown_lets_what_was_begun_come_to_its_end() {
     settings.peer_deadline = Duration::from_secs(5);
     let listener = runtime.block_on(async { Listener::bind(settings) }).unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let served = runtime.spawn(listener.serve(admin, async { drop(stopped.await) }));
+    let served = runtime.spawn(Arc::new(listener).serve(admin, async { drop(stopped.await) }));
     let mut client = Client::connect(&path).unwrap().unwrap();
     client.call(&list()).unwrap();
     stop.send(()).unwrap();

@@ -1,0 +1,199 @@
+//! A daemon that serves: what runs, how another process gets it, and how it comes to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use super::house::House;
+use super::serve::{Ending, Open};
+use super::sockets::Sockets;
+use super::upgrade::ask::Asker;
+use super::upgrade::next::{Next, StartedBy, UpgradeError};
+use super::upgrade::successor::Successor;
+use super::{meter, service};
+use crate::admin::upgrade::Upgrader;
+use crate::front::metrics;
+use crate::front::ssh::listener;
+use crate::usage::{self, Usage};
+
+/// How long those who are connected may take until it is decided what they come to, while another process waits for the
+/// registry. Meanwhile nobody new gets in; a login takes much less.
+const SETTLE: Duration = Duration::from_secs(5);
+/// How long answers may take to end after their line was cut.
+const LAST_RECORDS: Duration = Duration::from_secs(2);
+
+/// Everything that runs.
+pub(super) struct Serving {
+    house: House,
+    sockets: Arc<Sockets>,
+    started_by: Option<StartedBy>,
+    asker: Arc<Asker>,
+    ends: listener::Ends,
+    doors: JoinSet<()>,
+    /// The door for who watches, which is open until all else has ended.
+    watched: Option<(CancellationToken, JoinHandle<()>)>,
+    background: JoinSet<()>,
+}
+
+impl Serving {
+    pub(super) fn begin(open: Open, asker: Asker) -> Self {
+        let Open { house, sockets, started_by } = open;
+        let (sockets, asker, ends) = (Arc::new(sockets), Arc::new(asker), listener::Ends::default());
+        let mut background = JoinSet::new();
+        background.spawn(service::alive());
+        Self { house, sockets, started_by, asker, ends, doors: JoinSet::new(), watched: None, background }
+    }
+
+    /// Lets people in at every door.
+    pub(super) fn let_in(&mut self) {
+        let Self { house, sockets, started_by, asker, ends, doors, watched, background } = self;
+        ends.accepting = CancellationToken::new();
+        *watched = sockets.metrics.as_ref().map(|listener| {
+            let numbers = meter::numbers(house);
+            let door = metrics::Door::new(numbers, house.lookup.clone(), ends.accepting.clone());
+            if let Some(address) = house.config.metrics {
+                tracing::info!(%address, "metrics are told");
+            }
+            let stop = CancellationToken::new();
+            (stop.clone(), tokio::spawn(metrics::run(Arc::new(door), Arc::clone(listener), stop)))
+        });
+        for listener in &sockets.ssh {
+            match listener.local_addr() {
+                Ok(address) => tracing::info!(%address, "serving SSH"),
+                Err(error) => tracing::warn!(%error, "serving SSH at an address that cannot be told"),
+            }
+            doors.spawn(listener::run(house.reloader.doors(), Arc::clone(listener), ends.clone()));
+        }
+        let admin = match started_by {
+            Some(_) => house.admin.clone().with_upgrader(Arc::clone(asker) as Arc<dyn Upgrader>),
+            None => house.admin.clone(),
+        };
+        doors.spawn(Arc::clone(&sockets.control).serve(admin, ends.accepting.clone().cancelled_owned()));
+        background.spawn(keep_uses(house.usage.clone(), ends.accepting.clone()));
+    }
+
+    /// Tells the daemon whose place this one takes that the doors are open, and waits until it is this one's turn.
+    pub(super) async fn is_the_daemon(&self, successor: Successor) {
+        match tokio::task::spawn_blocking(|| successor.serving()).await {
+            Ok(Ok(())) => tracing::info!("serving in the place of the process that started this one"),
+            // It serves in any case.
+            Ok(Err(error)) => tracing::warn!(%error, "the process that started this one does not say that it is over"),
+            Err(error) => tracing::warn!(%error, "the process that started this one cannot be heard"),
+        }
+        self.sockets.control.claim();
+        if let Some(moved) = &self.sockets.moved
+            && let Err(error) = std::fs::remove_file(moved)
+        {
+            tracing::warn!(%error, socket = %moved.display(), "the control socket that was there before cannot be removed");
+        }
+    }
+
+    /// Has another process take the place of this one. When it cannot, this one goes on.
+    pub(super) async fn upgrade(&mut self) -> Result<u32, UpgradeError> {
+        let started_by = self.started_by.clone().ok_or(UpgradeError::Stopping)?;
+        let sockets = Arc::clone(&self.sockets);
+        let next = blocking(move || Next::start(&started_by, &sockets)).await??;
+        // Who comes from now on waits in the kernel's queue for whoever accepts again.
+        self.ends.accepting.cancel();
+        let handed = self.hand_over(next).await;
+        if let Err(error) = &handed {
+            tracing::warn!(%error, "another process could not take over: this one opens the registry again");
+            tokio::task::block_in_place(|| self.house.reopen()).map_err(|error| UpgradeError::Lost(Box::new(error)))?;
+            self.let_in();
+        }
+        handed
+    }
+
+    /// Closes the registry, and lets the next process open it. The next one is ended when this fails.
+    async fn hand_over(&mut self, next: Next) -> Result<u32, UpgradeError> {
+        if tokio::time::timeout(SETTLE, self.house.door.decided()).await.is_err() {
+            tracing::info!("some who are connected have not asked for anything yet: they may have to come again");
+        }
+        let admin = self.house.admin.clone();
+        blocking(move || admin.close()).await?;
+        if tokio::time::timeout(SETTLE, self.sockets.control.idle()).await.is_err() {
+            tracing::warn!("an operator's request takes long, and may not get its record");
+        }
+        self.close_metrics().await;
+        let (usage, audit) = (self.house.usage.clone(), self.house.audit.clone());
+        let give_back = move || {
+            write_down(&usage);
+            audit.checkpoint();
+            audit.unchain();
+        };
+        blocking(give_back).await?;
+        let next = blocking(move || next.released().map(|()| next)).await??;
+        let id = next.id();
+        service::handed_to(id);
+        next.yours();
+        self.sockets.control.leave();
+        Ok(id)
+    }
+
+    async fn close_metrics(&mut self) {
+        let Some((stop, task)) = self.watched.take() else { return };
+        stop.cancel();
+        if task.await.is_err() {
+            tracing::warn!("the metrics listener ended in a panic");
+        }
+    }
+
+    /// Lets what runs come to its end, and leaves everything in its place.
+    pub(super) async fn end(mut self, ending: &Ending) {
+        if !matches!(ending, Ending::Handed(_)) {
+            service::stopping();
+        }
+        let limit = self.house.config.limits.drain;
+        tracing::info!(?limit, "stopping: nobody new is let in, what runs may finish");
+        self.ends.accepting.cancel();
+        self.ends.staying.cancel();
+        let doors = &mut self.doors;
+        let finished = async { while doors.join_next().await.is_some() {} };
+        if tokio::time::timeout(limit, finished).await.is_err() {
+            tracing::warn!("stopping: what still runs is cut");
+            self.ends.cut.cancel();
+            while self.doors.join_next().await.is_some() {}
+        }
+        // What was used while the doors closed counts too.
+        write_uses(&self.house.usage).await;
+        // Whose line was cut still leaves a record.
+        if tokio::time::timeout(LAST_RECORDS, self.house.door.answered()).await.is_err() {
+            tracing::warn!("stopping: an answer did not end in time");
+        }
+        let audit = self.house.audit.clone();
+        audit.checkpoint();
+        if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
+            tracing::warn!("stopping: the last audit records may not be written");
+        }
+        self.background.shutdown().await;
+        self.close_metrics().await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What waits for a disk or another process, not on a thread that others wait for.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, UpgradeError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| UpgradeError::Stopping)
+}
+
+/// Writes now and then when keys were used, until the end.
+async fn keep_uses(usage: Usage, stopping: CancellationToken) {
+    while tokio::time::timeout(usage::EVERY, stopping.cancelled()).await.is_err() {
+        write_uses(&usage).await;
+    }
+}
+
+async fn write_uses(usage: &Usage) {
+    let usage = usage.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || write_down(&usage)).await {
+        tracing::warn!(%error, "when keys were used cannot be written");
+    }
+}
+
+fn write_down(usage: &Usage) {
+    if let Err(error) = usage.write() {
+        tracing::warn!(%error, "when keys were used cannot be written; it is tried again");
+    }
+}

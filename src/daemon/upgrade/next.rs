@@ -1,0 +1,127 @@
+//! The old daemon's end: starts the next one, and ends it again when it cannot take over.
+
+use std::ffi::OsString;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use super::line::{Line, LineError, Word};
+use super::{FLAG, STEP};
+use crate::daemon::house::BuildError;
+use crate::daemon::sockets::Sockets;
+
+/// What the daemon was started by: the same is started again, whatever file has the name by then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartedBy {
+    /// The program's file.
+    pub program: PathBuf,
+    /// Its arguments, without its own name.
+    pub arguments: Vec<OsString>,
+}
+
+/// Why another process does not take this one's place.
+#[derive(Debug, thiserror::Error)]
+pub enum UpgradeError {
+    /// It cannot be started.
+    #[error("{} cannot be started: {error}", program.display())]
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// It cannot take over.
+    #[error("the new process cannot take over: {0}")]
+    Line(#[from] LineError),
+    /// Two at a time.
+    #[error("another process is just taking over")]
+    Twice,
+    /// It could not, and this one cannot go on either.
+    #[error("the new process could not take over, and the registry cannot be opened again: {0}")]
+    Lost(Box<BuildError>),
+    /// It is too late.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl UpgradeError {
+    /// What to do about it. The daemon serves on in any case.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Line(LineError::Failed { hint: Some(hint), .. }) => {
+                format!("the old process serves on; {hint}")
+            }
+            Self::Line(LineError::Unknown(_)) => {
+                "the old process serves on; releases that do not understand each other need a restart".to_owned()
+            }
+            Self::Start { .. } | Self::Line(_) => {
+                "the old process serves on; the log says more, and `pullgate check` looks at config and machine"
+                    .to_owned()
+            }
+            Self::Lost(error) => format!("the daemon ends; {}", error.hint()),
+            Self::Twice => "wait for it to come to its end".to_owned(),
+            Self::Stopping => "start it anew when it has stopped".to_owned(),
+        }
+    }
+}
+
+/// The next daemon, while it takes over. It is ended when this is dropped before it serves.
+#[derive(Debug)]
+pub(in crate::daemon) struct Next {
+    child: Option<Child>,
+    line: Line,
+}
+
+impl Next {
+    /// Starts it, hands it the sockets, and waits until nothing but the registry is missing. Blocks.
+    pub(in crate::daemon) fn start(by: &StartedBy, sockets: &Sockets) -> Result<Self, UpgradeError> {
+        let failed = |error| UpgradeError::Start { program: by.program.clone(), error };
+        let (line, theirs) = Line::pair().map_err(failed)?;
+        let mut command = Command::new(&by.program);
+        command.args(by.arguments.iter().filter(|argument| *argument != FLAG)).arg(FLAG);
+        // The watchdog is to hear of it as well, and this one's process id is not its own.
+        command.env_remove("WATCHDOG_PID");
+        command.stdin(Stdio::from(theirs.into_descriptor()));
+        let child = command.spawn().map_err(failed)?;
+        // The command has the other end, and with it in this process nobody would hear that the child is gone.
+        drop(command);
+        let next = Self { child: Some(child), line };
+        let mut descriptors: Vec<_> = sockets.ssh.iter().map(|listener| listener.as_fd()).collect();
+        descriptors.push(sockets.control.socket());
+        descriptors.extend(sockets.metrics.iter().map(|listener| listener.as_fd()));
+        let (ssh, managed, metrics) = (sockets.ssh.len(), sockets.managed, sockets.metrics.is_some());
+        next.line.say(&Word::Sockets { ssh, managed, metrics }, &descriptors)?;
+        next.line.expect(&Word::Prepared, STEP)?;
+        Ok(next)
+    }
+
+    /// Lets it open the registry, and waits until it serves. Blocks.
+    pub(in crate::daemon) fn released(&self) -> Result<(), UpgradeError> {
+        self.line.say(&Word::Released, &[])?;
+        Ok(self.line.expect(&Word::Serving, STEP)?)
+    }
+
+    /// Its process id.
+    pub(in crate::daemon) fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// Lets it be the daemon from now on.
+    pub(in crate::daemon) fn yours(mut self) {
+        if let Err(error) = self.line.say(&Word::Yours, &[]) {
+            tracing::error!(%error, "the new process serves, and cannot be told that it is the daemon now");
+        }
+        // Not waited for: it is to outlive this one.
+        drop(self.child.take());
+    }
+}
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        if let Err(error) = child.kill().and_then(|()| child.wait()) {
+            tracing::warn!(%error, "a process that could not take over cannot be ended");
+        }
+    }
+}
