@@ -95,6 +95,10 @@ bench-registry keys="1000000":
 bench-peers *ARGS:
     cargo bench --bench peers -- {{ARGS}}
 
+# What a connection, a byte from git and a byte from memory cost, beside OpenSSH's sshd, as a table; below 10 minutes
+bench-transport *ARGS:
+    cargo bench --bench transport -- {{ARGS}}
+
 # A repository under fire for so many minutes while clients of every version read it. A short form is in `test`
 storm-test minutes="10":
     PULLGATE_STORM_SECONDS=$(({{minutes}} * 60)) cargo test --test gateway -- --nocapture fire::

@@ -36,10 +36,15 @@ impl client::Handler for AnyServer {
 impl Client {
     /// Connects and logs in, with the same cipher and key exchange for every server.
     pub(crate) async fn connect(door: &Door) -> Result<Self, Fault> {
+        Self::connect_by(door, cipher::AES_128_GCM).await
+    }
+
+    /// The same with this cipher.
+    pub(crate) async fn connect_by(door: &Door, cipher: cipher::Name) -> Result<Self, Fault> {
         let config = client::Config {
             preferred: Preferred {
                 kex: vec![kex::CURVE25519, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT].into(),
-                cipher: vec![cipher::AES_128_GCM].into(),
+                cipher: vec![cipher].into(),
                 ..Preferred::default()
             },
             ..client::Config::default()

@@ -57,6 +57,34 @@ pub(crate) fn prepare(root: &Path, given: Option<&Path>, quick: bool) -> Result<
     names.into_iter().map(|name| describe(&acme, name)).collect()
 }
 
+/// Makes the smallest one alone.
+#[allow(dead_code, reason = "the benchmark of the transport uses it")]
+pub(crate) fn few(root: &Path) -> Result<Repo, String> {
+    let acme = root.join("acme");
+    fs::create_dir_all(&acme).map_err(|e| e.to_string())?;
+    make(&acme, "refs10", |dir| small(dir, 10))?;
+    describe(&acme, "refs10".to_owned())
+}
+
+/// Makes a repository of 256 MB that no compression makes smaller: git does little more than copy it.
+#[allow(dead_code, reason = "the benchmark of the transport uses it")]
+pub(crate) fn bulk(root: &Path) -> Result<Repo, String> {
+    let acme = root.join("acme");
+    fs::create_dir_all(&acme).map_err(|e| e.to_string())?;
+    make(&acme, "bulk", |dir| {
+        import(dir, |to| {
+            let mut dice = Dice(11);
+            for n in 1..=16 {
+                commit(to, n)?;
+                file(to, &format!("noise{n}"), &dice.noise(16 << 20))?;
+            }
+            Ok(())
+        })?;
+        finish(dir)
+    })?;
+    describe(&acme, "bulk".to_owned())
+}
+
 fn make(acme: &Path, name: &str, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), String> {
     let dir = acme.join(format!("{name}.git"));
     if fs::read_to_string(dir.join("description")).is_ok_and(|text| text == RECIPE) {

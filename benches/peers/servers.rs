@@ -84,10 +84,11 @@ fn ready(tree: &mut Tree, port: u16, log: &Path) -> Result<(), String> {
 
 /// The gateway that was built with this program.
 pub(crate) fn gateway(dir: &Path, store: &Path, cache: bool) -> Result<Server, String> {
-    let home = dir.join("gateway");
+    let name = if cache { "gateway" } else { "gateway-without-cache" };
+    let home = dir.join(name);
     let program = env!("CARGO_BIN_EXE_pullgate");
     said(Command::new(program).arg("init").arg(&home))?;
-    let (config, port, key) = (home.join("config.toml"), port(), dir.join("gateway-key"));
+    let (config, port, key) = (home.join("config.toml"), port(), home.join("client"));
     let text = fs::read_to_string(&config).map_err(|e| e.to_string())?;
     let text = text
         .replace("127.0.0.1:2222", &format!("127.0.0.1:{port}"))
@@ -100,7 +101,7 @@ pub(crate) fn gateway(dir: &Path, store: &Path, cache: bool) -> Result<Server, S
     let script = "exec \"$0\" serve --config \"$1\" 2> \"$2\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, program]).arg(&config).arg(&log);
-    let mut tree = Tree::start("gateway", &mut command)?;
+    let mut tree = Tree::start(name, &mut command)?;
     ready(&mut tree, port, &log)?;
     keygen(&key)?;
     let run = |args: &[&str]| said(Command::new(program).args(args).arg("--config").arg(&config));
@@ -131,7 +132,7 @@ fn sshd(name: &'static str, dir: &Path, forced: &str, prefix: String) -> Result<
     let config = format!(
         "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\n\
          UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
-         PermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\nSetEnv HOME={at}/empty\nCiphers aes128-gcm@openssh.com\nUseDNS no\n\
+         PermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\nSetEnv HOME={at}/empty\nCiphers aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com\nUseDNS no\n\
          MaxStartups 2000\nMaxSessions 100\nLoginGraceTime 600\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n"
     );
     fs::write(home.join("config"), config).map_err(|e| e.to_string())?;

@@ -1,0 +1,312 @@
+//! The SSH door beside OpenSSH's sshd, on one machine, with the same client and cipher: `just bench-transport`.
+//!
+//! Three servers take part: sshd with git-shell, the gateway without its cache, and the gateway with it. Rounds alternate;
+//! a cell is the median of its rounds. Of bulk, what git itself takes is measured apart and taken away: what is left is what it
+//! costs to bring a byte from git's pipe, or from what is kept, to the client.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a measurement prints, and says no by panicking"
+)]
+#![allow(dead_code, reason = "what is shared with the benchmark beside the peers has more than is used here")]
+
+#[path = "../peers/client.rs"]
+mod client;
+mod floor;
+#[path = "../peers/meter.rs"]
+mod meter;
+#[path = "../peers/repos.rs"]
+mod repos;
+#[path = "../peers/servers.rs"]
+mod servers;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use russh::cipher;
+
+use client::{Client, Fault, Wish};
+use repos::Repo;
+use servers::Server;
+
+const USAGE: &str = "\
+just bench-transport [--rounds N] [--only WORDS]
+
+  --rounds N      how many rounds (5)
+  --only WORDS    only parts with one of these words in their name, separated by commas: connections, polls, bulk";
+
+/// How many connections of one round are made at a time.
+const AT_ONCE: usize = 4;
+
+fn main() {
+    if let Err(why) = args().and_then(|(rounds, only)| bench(rounds, &only)) {
+        eprintln!("{why}");
+        std::process::exit(2);
+    }
+}
+
+fn args() -> Result<(usize, Vec<String>), String> {
+    let (mut rounds, mut only) = (5, Vec::new());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        let mut value = || words.next().ok_or_else(|| format!("{word} takes a value\n\n{USAGE}"));
+        match word.as_str() {
+            // cargo says so to every benchmark.
+            "--bench" => {}
+            "--rounds" => rounds = value()?.parse().map_err(|e| format!("--rounds: {e}"))?,
+            "--only" => only = value()?.split(',').map(str::to_owned).collect(),
+            _ => return Err(USAGE.to_owned()),
+        }
+    }
+    Ok((rounds.max(1), only))
+}
+
+fn bench(rounds: usize, only: &[String]) -> Result<(), String> {
+    let wanted = |part: &str| only.is_empty() || only.iter().any(|word| part.contains(word.as_str()));
+    let counted = meter::prove()?;
+    let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-transport");
+    std::fs::create_dir_all(&store).map_err(|e| e.to_string())?;
+    let store = store.canonicalize().map_err(|e| e.to_string())?;
+    let (bulk, small) = (repos::bulk(&store)?, repos::few(&store)?);
+    let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+    let sshd = servers::git_shell(dir.path(), &store)?;
+    let without = servers::gateway(dir.path(), &store, false)?;
+    let with = servers::gateway(dir.path(), &store, true)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    println!("{}\n\n{counted}. Key exchange curve25519 for all.", servers::versions());
+    let bench = Bench { sshd, without, with, runtime, rounds };
+    if wanted("connections") {
+        bench.connections()?;
+    }
+    if wanted("polls") {
+        bench.polls(&small)?;
+    }
+    if wanted("bulk") {
+        bench.bulk(&bulk, &store)?;
+    }
+    println!("\nA far path is not measured: it needs a queueing discipline (netem) that not every kernel has.");
+    Ok(())
+}
+
+struct Bench {
+    sshd: Server,
+    without: Server,
+    with: Server,
+    runtime: tokio::runtime::Runtime,
+    rounds: usize,
+}
+
+impl Bench {
+    /// A connection, a login, and a command that nobody serves: the answer is a line.
+    fn connections(&self) -> Result<(), Fault> {
+        let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+        for _ in 0..self.rounds {
+            for (server, many, samples) in [(&self.sshd, 40, &mut theirs), (&self.with, 1000, &mut ours)] {
+                server.tree.rest();
+                let (cpu, start) = (server.tree.cpu(), Instant::now());
+                self.runtime.block_on(at_once(server, many, async |client: &Client| {
+                    drop(client.exec("nothing", 0).await?.end().await);
+                    Ok(())
+                }))?;
+                let wall = start.elapsed().as_secs_f64();
+                server.tree.rest();
+                samples.add((server.tree.cpu() - cpu) / many as f64, many as f64 / wall);
+            }
+        }
+        println!(
+            "\n| a connection, a login, a line | sshd + git-shell | pullgate | times |\n| --- | --- | --- | --- |"
+        );
+        row("CPU, ms", theirs.first(), ours.first(), theirs.first() / ours.first());
+        row(
+            &format!("connections a second, {AT_ONCE} at a time"),
+            theirs.second(),
+            ours.second(),
+            ours.second() / theirs.second(),
+        );
+        Ok(())
+    }
+
+    /// What `git ls-remote` asks, of a repository with ten refs.
+    fn polls(&self, repo: &Repo) -> Result<(), Fault> {
+        let servers = [(&self.sshd, 40), (&self.without, 200), (&self.with, 400)];
+        let mut samples = [Samples::default(), Samples::default(), Samples::default()];
+        for _ in 0..self.rounds {
+            for ((server, many), samples) in servers.iter().zip(&mut samples) {
+                server.tree.rest();
+                let (cpu, start, path) = (server.tree.cpu(), Instant::now(), server.path(&repo.name));
+                self.runtime.block_on(at_once(server, *many, async |client: &Client| {
+                    let mut talk = client.upload_pack(&path, 2).await?;
+                    talk.capabilities().await?;
+                    let refs = talk.ls_refs(&[]).await?;
+                    if refs.len() < repo.refs {
+                        return Err(format!("{} refs of {}", refs.len(), repo.refs));
+                    }
+                    talk.flush_and_end().await
+                }))?;
+                let wall = start.elapsed().as_secs_f64();
+                server.tree.rest();
+                samples.add((server.tree.cpu() - cpu) / *many as f64, *many as f64 / wall);
+            }
+        }
+        let base = samples[0].first();
+        println!(
+            "\n| git ls-remote, 10 refs | CPU, ms | a second, {AT_ONCE} at a time | sshd's CPU, times this |\n| --- | --- | --- | --- |"
+        );
+        for (name, samples) in ["sshd + git-shell", "pullgate, without its cache", "pullgate"].iter().zip(&samples) {
+            row(name, samples.first(), samples.second(), base / samples.first());
+        }
+        Ok(())
+    }
+
+    /// A clone of 256 MB that git copies and hardly works for.
+    fn bulk(&self, repo: &Repo, store: &Path) -> Result<(), Fault> {
+        let gigabytes = repo.pack_bytes as f64 / f64::from(1 << 30);
+        let wish = Wish { wants: repo.all.clone(), ..Wish::default() }.v2();
+        println!(
+            "\n| CPU, s/GiB, without git's own | sshd + git-shell | pullgate, from git | times sshd's | pullgate, from what is kept | times sshd's | cipher alone |\n| --- | --- | --- | --- | --- | --- | --- |"
+        );
+        for (name, cipher, floor) in [
+            ("aes128-gcm", cipher::AES_128_GCM, floor::Cipher::Aes128),
+            ("aes256-gcm", cipher::AES_256_GCM, floor::Cipher::Aes256),
+            ("chacha20-poly1305", cipher::CHACHA20_POLY1305, floor::Cipher::ChaCha20),
+        ] {
+            let servers = [&self.sshd, &self.without, &self.with];
+            let (mut git, mut samples) = (Samples::default(), [const { Vec::new() }; 3]);
+            // The first finds cold files, and keeps what the others find.
+            for server in servers {
+                self.one(server, repo, &wish, cipher)?;
+            }
+            for _ in 0..self.rounds {
+                git.add(git_alone(&store.join(format!("acme/{}.git", repo.name)), &wish)?, 0.0);
+                for (server, samples) in servers.iter().zip(&mut samples) {
+                    server.tree.rest();
+                    let cpu = server.tree.cpu();
+                    self.one(server, repo, &wish, cipher)?;
+                    server.tree.rest();
+                    samples.push(server.tree.cpu() - cpu);
+                }
+            }
+            let of = |n: usize, less: f64| (median(samples[n].clone()) - less) / 1000.0 / gigabytes;
+            let (sshd, piped, kept) = (of(0, git.first()), of(1, git.first()), of(2, 0.0));
+            println!(
+                "| {name} | {sshd:.3} | {piped:.3} | {:.2} | {kept:.3} | {:.2} | {:.3} |",
+                piped / sshd,
+                kept / sshd,
+                floor::seconds_a_gigabyte(floor)
+            );
+        }
+        Ok(())
+    }
+
+    fn one(&self, server: &Server, repo: &Repo, wish: &[u8], cipher: cipher::Name) -> Result<(), Fault> {
+        self.runtime.block_on(async {
+            let client = Client::connect_by(&server.door, cipher).await?;
+            let mut talk = client.upload_pack(&server.path(&repo.name), 2).await?;
+            talk.capabilities().await?;
+            let pack = talk.fetch(wish.to_vec()).await?;
+            if pack.bytes < repo.pack_bytes * 9 / 10 {
+                return Err(format!("{} bytes of {}", pack.bytes, repo.pack_bytes));
+            }
+            talk.end().await?;
+            client.close().await;
+            Ok(())
+        })
+    }
+}
+
+/// So many connections, a few at a time, each with one thing to do.
+async fn at_once(server: &Server, many: usize, work: impl AsyncFn(&Client) -> Result<(), Fault>) -> Result<(), Fault> {
+    let one = async || {
+        let client = Client::connect(&server.door).await?;
+        work(&client).await?;
+        client.close().await;
+        Ok::<_, Fault>(())
+    };
+    let line = async || {
+        for _ in 0..many / AT_ONCE {
+            one().await?;
+        }
+        Ok::<_, Fault>(())
+    };
+    let (a, b, c, d) = tokio::join!(line(), line(), line(), line());
+    a.and(b).and(c).and(d)
+}
+
+/// Milliseconds that git takes for the same answer, into a pipe that somebody reads.
+fn git_alone(repo: &Path, wish: &[u8]) -> Result<f64, Fault> {
+    let cpu = || waited_for();
+    let before = cpu();
+    let mut child = Command::new("git")
+        .args(["upload-pack", "--strict"])
+        .arg(repo)
+        .env("GIT_PROTOCOL", "version=2")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| e.to_string())?;
+    let (mut to, mut from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+    to.write_all(wish).and_then(|()| to.write_all(b"0000")).map_err(|e| e.to_string())?;
+    drop(to);
+    std::io::copy(&mut from, &mut std::io::sink()).map_err(|e| e.to_string())?;
+    match child.wait() {
+        Ok(status) if status.success() => Ok(cpu() - before),
+        other => Err(format!("git upload-pack: {other:?}")),
+    }
+}
+
+/// Milliseconds of processor time of this process's children that have ended.
+fn waited_for() -> f64 {
+    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).expect("getrusage");
+    let ms = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 * 1000.0 + time.tv_usec() as f64 / 1000.0;
+    ms(usage.user_time()) + ms(usage.system_time())
+}
+
+#[derive(Debug, Default)]
+struct Samples(Vec<f64>, Vec<f64>);
+
+impl Samples {
+    fn add(&mut self, first: f64, second: f64) {
+        self.0.push(first);
+        self.1.push(second);
+    }
+
+    fn first(&self) -> f64 {
+        median(self.0.clone())
+    }
+
+    fn second(&self) -> f64 {
+        median(self.1.clone())
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => 0.0,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+fn row(name: &str, a: f64, b: f64, c: f64) {
+    println!("| {name} | {} | {} | {} |", figure(a), figure(b), figure(c));
+}
+
+/// Three digits that count.
+fn figure(value: f64) -> String {
+    match value {
+        value if value >= 100.0 => format!("{value:.0}"),
+        value if value >= 10.0 => format!("{value:.1}"),
+        value => format!("{value:.2}"),
+    }
+}
