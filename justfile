@@ -95,6 +95,10 @@ bench-registry keys="1000000":
 bench-peers *ARGS:
     cargo bench --bench peers -- {{ARGS}}
 
+# Clients that lie, floods of all kinds, and 10,000 broken conversations against the real daemon, as tables. A short form is in `test`
+hostile:
+    PULLGATE_HOSTILE=long cargo test --test gateway -- --nocapture --test-threads 1 hostile:: hostile_clients:: stalls:: door:: strangers::
+
 # A repository under fire for so many minutes while clients of every version read it. A short form is in `test`
 storm-test minutes="10":
     PULLGATE_STORM_SECONDS=$(({{minutes}} * 60)) cargo test --test gateway -- --nocapture fire::

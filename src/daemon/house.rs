@@ -163,7 +163,9 @@ impl House {
         let address = config.ssh.public_address.to_string();
         let keeper = Arc::new(GitKeeper(git.clone()));
         let door = Door::new(gate, git.clone(), keys, config.limits.ssh, address);
-        let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
+        let door = Arc::new(
+            door.with_balancers(config.ssh.balancers.clone()).with_exempt(config.limits.guesses_exempt.clone()),
+        );
         let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup.clone(), usage.clone(), config);
         let admin = admin.with_keeper(keeper);
         let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));

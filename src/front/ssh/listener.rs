@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, ConnectionError};
+use super::guesses::Standing;
 use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
@@ -104,6 +105,10 @@ async fn serve(
             return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");
         }
     };
+    if door.guesses.standing(address.ip(), Instant::now()) == Standing::Barred {
+        door.meter.met(Limit::Guesses);
+        return door.places.tell(address.ip(), "its network offered too many keys that nobody registered");
+    }
     let Some(network) = door.places.network(address.ip()) else {
         door.meter.met(Limit::StartupsPerNetwork);
         return door.places.tell(address.ip(), "its network has its places");
@@ -139,9 +144,10 @@ async fn serve(
         door.meter.met(Limit::Idle);
     }
     if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
-        // The client's own words for it are few, and an operator has the remedy.
-        let offered = printable(&theirs.join(","), SHOWN);
-        tracing::warn!(%address, ?kind, offered, "a client has nothing in common with us: {}", algorithms::remedy(theirs));
+        // The client's own words for it are few, and an operator has the remedy; but anybody can be one.
+        let Some(untold) = door.odd.may_say(Instant::now()) else { return };
+        let (offered, remedy) = (printable(&theirs.join(","), SHOWN), algorithms::remedy(theirs));
+        tracing::warn!(%address, ?kind, offered, untold, "a client has nothing in common with us: {remedy}");
     } else if let Err(error) = ended {
         tracing::debug!(%address, %error, "a connection ended with an error");
     }
