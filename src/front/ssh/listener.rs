@@ -25,8 +25,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How much of what a client offered is logged, in characters.
 const SHOWN: usize = 400;
 
-/// What is read at once from a client, in bytes. Clients send little; each connection has this much all the time.
-const READ_AHEAD: usize = 8 * 1024;
+/// What is read at once from a client, in bytes: more than a login and a request of git take. Each connection has this much
+/// all the time; what is larger is read past it.
+const READ_AHEAD: usize = 2 * 1024;
 
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {

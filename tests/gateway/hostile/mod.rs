@@ -2,10 +2,13 @@
 //! clones beside them all the time. `just hostile` prints it; `cargo test` runs the same.
 
 mod before;
+mod crowd;
 mod floods;
+mod fuzz;
 mod guesses;
 mod inside;
 mod login;
+mod readers;
 mod site;
 mod wire;
 mod words;

@@ -148,7 +148,7 @@ impl Site {
             }
             took
         });
-        Honest { stop, thread }
+        Honest { stop, thread: Some(thread) }
     }
 
     /// One clone by somebody honest.
@@ -205,15 +205,23 @@ fn clone(gateway: &Gateway, key: &std::path::Path, name: &str) {
 /// Somebody who clones all the time.
 pub(crate) struct Honest {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<Vec<Duration>>,
+    thread: Option<JoinHandle<Vec<Duration>>>,
 }
 
 impl Honest {
     /// Waits for the last clone; all of them were good.
-    pub(crate) fn end(self) {
+    pub(crate) fn end(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let took = self.thread.join().expect("a clone failed meanwhile");
+        let took = self.thread.take().unwrap().join().expect("a clone failed meanwhile");
         eprintln!("\n{} clones meanwhile, all good; the slowest took {:?}", took.len(), took.iter().max().unwrap());
+    }
+}
+
+impl Drop for Honest {
+    /// Whatever became of the test: as long as somebody clones, the gateway is kept.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join);
     }
 }
 
