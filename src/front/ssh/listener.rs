@@ -98,7 +98,7 @@ async fn serve(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }
-    let address = match tokio::time::timeout(door.settings.banner, door.client(&mut socket, peer)).await {
+    let address = match tokio::time::timeout(door.settings.banner, Box::pin(door.client(&mut socket, peer))).await {
         Ok(Ok(address)) => address,
         Ok(Err(error)) => return tracing::warn!(balancer = %peer, %error, "a connection of a balancer is dropped"),
         Err(_) => {
@@ -122,7 +122,8 @@ async fn serve(
     let line = Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut);
     // Whatever ends this function ends the session's task with it.
     let _cut_at_the_end = cut.clone().drop_guard();
-    let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);
+    // In a box: this task lasts as long as the connection, and would keep the room for its beginning all the time.
+    let starting = Box::pin(russh::server::run_stream(Arc::clone(&door.config), line, connection));
     let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "a connection did not begin"),

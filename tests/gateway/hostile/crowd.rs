@@ -102,14 +102,14 @@ fn who_does_nothing_costs_little_and_clones_go_on() {
     eprintln!(
         "a clone alone {alone:?}, beside the silent {beside_silent:?}, and the half-done {beside:?}, and all {beside_all:?}"
     );
-    for (what, _, each) in costs {
-        assert!(each < MOST_KIB, "{what}: {each} KiB");
-    }
+    let [silent_each, half_each, login_each] = costs.map(|(_, _, each)| each);
+    assert!(silent_each < 32.0 && half_each < MOST_KIB && login_each < MOST_KIB, "{costs:?}");
     let bound = alone * 2 + Duration::from_millis(100);
     assert!([beside_silent, beside, beside_all].iter().all(|took| *took < bound), "a clone takes more than {bound:?}");
     drop((silent, half, inside));
     wait_until("they are forgotten", || descriptors(&site.gateway) <= open + 20);
 }
 
-/// The best of other servers that were measured takes 33 KiB for a connection, OpenSSH 1.9 MiB. A debug build has larger tasks.
-const MOST_KIB: f64 = if cfg!(debug_assertions) { 48.0 } else { 32.0 };
+/// Of a connection that has exchanged keys, in KiB. Most of it is the library's session (russh 0.65.1). The best of other servers
+/// that were measured takes 33 KiB, OpenSSH 1.9 MiB.
+const MOST_KIB: f64 = 48.0;

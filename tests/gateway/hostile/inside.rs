@@ -44,7 +44,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "too much window", does: "grants 2^32-1 bytes, three times", run: window_overflow },
     Case { name: "packets of no bytes", does: "a channel whose largest packet is 0, and of 1", run: tiny_packets },
     Case { name: "data before exec", does: "1 MiB, then end of file, then the command", run: data_first },
-    Case { name: "key exchange loop", does: "100 exchanges, then a fetch", run: kex_loop },
+    Case { name: "key exchange loop, inside", does: "100 exchanges, then a fetch", run: kex_loop },
     Case { name: "unknown numbers", does: "every message number from 1 to 255, with no body", run: every_number },
 ];
 
