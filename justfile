@@ -99,6 +99,20 @@ bench-peers *ARGS:
 bench-transport *ARGS:
     cargo bench --bench transport -- {{ARGS}}
 
+# Clients that lie, floods of all kinds, and 10,000 broken conversations against the real daemon, as tables. A short form is in `test`
+hostile:
+    PULLGATE_HOSTILE=long cargo test --test gateway -- --nocapture --test-threads 1 hostile:: hostile_clients:: stalls:: door:: strangers::
+    cargo test --test interop -- ssh-audit
+
+# So many connections that do nothing, a tenth as many half-done handshakes and a fifth as many logins: what each costs, and
+# what a clone takes beside them. A short form is in `test`
+idle-test connections="5000":
+    PULLGATE_CROWD={{connections}} cargo test --release --test gateway -- --nocapture hostile::crowd
+
+# So many clients that stop reading in the middle of a clone: memory, clones beside them, and their end. A short form is in `test`
+stall-test readers="1000":
+    PULLGATE_READERS={{readers}} cargo test --release --test gateway -- --nocapture hostile::readers
+
 # A repository under fire for so many minutes while clients of every version read it. A short form is in `test`
 storm-test minutes="10":
     PULLGATE_STORM_SECONDS=$(({{minutes}} * 60)) cargo test --test gateway -- --nocapture fire::

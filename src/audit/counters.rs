@@ -32,7 +32,7 @@ pub const CODES: [&str; 16] = [
 /// Those of them that a fetch that was allowed can come to.
 const UNSERVED: [&str; 4] = ["busy", "repository", "timed-out", "flooded"];
 /// Why nobody was let in. The SSH door has the same, and a test that says so.
-pub const REASONS: [&str; 4] = ["no-key", "unknown-key", "not-proved", "too-many-keys"];
+pub const REASONS: [&str; 5] = ["no-key", "unknown-key", "not-proved", "too-many-keys", "too-many-guesses"];
 /// The kinds of records.
 const EVENTS: [&str; 10] =
     ["login", "login-refused", "refused", "allowed", "fetch", "changed", "restored", "gap", "checkpoint", "suppressed"];

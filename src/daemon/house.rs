@@ -197,7 +197,9 @@ impl Shell {
         let Furniture { lookup, usage, gate, admin } = furnish(&config, &store, &git, &audit)?;
         let address = config.ssh.public_address.to_string();
         let door = Door::new(gate, git.clone(), keys, config.limits.ssh, address);
-        let door = Arc::new(door.with_balancers(config.ssh.balancers.clone()));
+        let door = Arc::new(
+            door.with_balancers(config.ssh.balancers.clone()).with_exempt(config.limits.guesses_exempt.clone()),
+        );
         let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));
         Ok(House { config, store, door, reloader, admin, usage, audit, git, lookup })
     }

@@ -63,7 +63,9 @@ impl Reloader {
         let keys = host_keys::load_or_make(&next.ssh.host_keys, next.ssh.host_key_kinds)?;
         let before = Arc::clone(&self.doors.borrow());
         let door = before.again(keys, next.limits.ssh, next.ssh.public_address.to_string());
-        self.doors.send_replace(Arc::new(door.with_balancers(next.ssh.balancers.clone())));
+        self.doors.send_replace(Arc::new(
+            door.with_balancers(next.ssh.balancers.clone()).with_exempt(next.limits.guesses_exempt.clone()),
+        ));
         Ok(at_the_next_start(&self.started, next))
     }
 }
@@ -86,7 +88,7 @@ fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
         cache,
         limits,
     } = new;
-    let of_door = Limits { ssh: old.limits.ssh, ..*limits };
+    let of_door = Limits { ssh: old.limits.ssh, guesses_exempt: old.limits.guesses_exempt.clone(), ..*limits };
     [
         ("state_dir", *state_dir != old.state_dir),
         ("[store]", *store != old.store),

@@ -2,7 +2,7 @@
 //!
 //! The session loop of the SSH library must never wait for a consumer (it would stop reading the messages that let our own
 //! answers out), and it reopens the client's window on receipt. So bytes are taken in without waiting, and a client that
-//! sends more than a negotiation can need is cut off instead.
+//! sends more than a negotiation can need is cut off instead. What all of them have unread is bounded too, by a [`Pool`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -25,6 +25,43 @@ impl Default for Budget {
     }
 }
 
+/// What all clients together may have unread, beyond a share that each channel has to itself. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    taken: Arc<AtomicUsize>,
+    most: usize,
+}
+
+impl Pool {
+    /// A pool of so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self { taken: Arc::default(), most }
+    }
+}
+
+impl Default for Pool {
+    /// Eight clients may have all that one may have. More have it only when git does not take their words, and then they
+    /// are not negotiating.
+    fn default() -> Self {
+        Self::new(8 * Budget::default().unread)
+    }
+}
+
+/// What is not counted in the pool, in bytes: a channel that has no more unread is never cut for what others do. A
+/// negotiation that is not a flood has this much unread at a time (git's own rounds are below 64 KiB).
+const SHARE: usize = 64 << 10;
+
+/// The part of what a channel has unread that is the pool's.
+fn pooled(unread: usize) -> usize {
+    unread.saturating_sub(SHARE)
+}
+
+/// What a piece counts for. A tiny one takes as much memory as a small one.
+fn cost(bytes: &[u8]) -> usize {
+    bytes.len().max(PIECE)
+}
+
 /// The client sent more than it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flooded;
@@ -41,10 +78,34 @@ pub struct Feed {
     total: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     unread: AtomicUsize,
     flooded: AtomicBool,
+    pool: Pool,
+}
+
+impl Shared {
+    /// Counts more; what is unread then, here and in the pool. Each step of `unread` has its step in the pool, so that these
+    /// add up in whatever order they are made.
+    fn add(&self, bytes: usize) -> (usize, usize) {
+        let before = self.unread.fetch_add(bytes, Ordering::AcqRel);
+        let unread = before.saturating_add(bytes);
+        let more = pooled(unread).saturating_sub(pooled(before));
+        (unread, self.pool.taken.fetch_add(more, Ordering::AcqRel).saturating_add(more))
+    }
+
+    fn take(&self, bytes: usize) {
+        let before = self.unread.fetch_sub(bytes, Ordering::AcqRel);
+        let less = pooled(before).saturating_sub(pooled(before.saturating_sub(bytes)));
+        self.pool.taken.fetch_sub(less, Ordering::AcqRel);
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.pool.taken.fetch_sub(pooled(*self.unread.get_mut()), Ordering::AcqRel);
+    }
 }
 
 /// The end where git takes them.
@@ -54,11 +115,12 @@ pub struct Inbound {
     shared: Arc<Shared>,
 }
 
-/// A bounded way in.
+/// A bounded way in, of those that share a pool.
 #[must_use]
-pub fn channel(budget: Budget) -> (Feed, Inbound) {
+pub fn channel(budget: Budget, pool: &Pool) -> (Feed, Inbound) {
     let (sender, receiver) = mpsc::channel((budget.unread / PIECE).max(16));
-    let shared = Arc::new(Shared::default());
+    let pool = pool.clone();
+    let shared = Arc::new(Shared { unread: AtomicUsize::new(0), flooded: AtomicBool::new(false), pool });
     (Feed { sender, shared: Arc::clone(&shared), budget, total: 0 }, Inbound { receiver, shared })
 }
 
@@ -72,8 +134,9 @@ impl Feed {
             return Ok(());
         }
         self.total = self.total.saturating_add(bytes.len());
-        let unread = self.shared.unread.fetch_add(bytes.len(), Ordering::AcqRel).saturating_add(bytes.len());
-        let full = if unread > self.budget.unread || self.total > self.budget.total {
+        let (unread, pooled) = self.shared.add(cost(bytes));
+        let crowded = unread > SHARE && pooled > self.shared.pool.most;
+        let full = if unread > self.budget.unread || self.total > self.budget.total || crowded {
             true
         } else {
             matches!(self.sender.try_send(Bytes::copy_from_slice(bytes)), Err(mpsc::error::TrySendError::Full(_)))
@@ -108,7 +171,7 @@ impl Inbound {
     /// The next bytes; `None` at the client's end of file, or when it was cut off.
     pub async fn next(&mut self) -> Option<Bytes> {
         let bytes = self.receiver.recv().await?;
-        self.shared.unread.fetch_sub(bytes.len(), Ordering::AcqRel);
+        self.shared.take(cost(&bytes));
         Some(bytes)
     }
 
@@ -127,7 +190,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_come_out_as_they_went_in() {
-        let (mut feed, mut inbound) = channel(SMALL);
+        let (mut feed, mut inbound) = channel(SMALL, &Pool::default());
         feed.push(b"one").unwrap();
         feed.push(b"two").unwrap();
         drop(feed);
@@ -139,7 +202,7 @@ mod tests {
 
     #[tokio::test]
     async fn unread_bytes_are_bounded() {
-        let (mut feed, inbound) = channel(SMALL);
+        let (mut feed, inbound) = channel(SMALL, &Pool::default());
         feed.push(&[0; 8192]).unwrap();
         assert_eq!(feed.push(&[0]), Err(Flooded));
         assert!(inbound.flooded());
@@ -147,14 +210,14 @@ mod tests {
 
     #[tokio::test]
     async fn tiny_pieces_are_bounded_in_number() {
-        let (mut feed, _inbound) = channel(SMALL);
+        let (mut feed, _inbound) = channel(SMALL, &Pool::default());
         let taken = (0..10_000).take_while(|_| feed.push(&[0]).is_ok()).count();
         assert_eq!(taken, SMALL.unread / PIECE);
     }
 
     #[tokio::test]
     async fn the_total_is_bounded_however_fast_git_reads() {
-        let (mut feed, mut inbound) = channel(SMALL);
+        let (mut feed, mut inbound) = channel(SMALL, &Pool::default());
         for _ in 0..20 {
             feed.push(&[0; 1000]).unwrap();
             inbound.next().await.unwrap();
@@ -162,9 +225,44 @@ mod tests {
         assert_eq!(feed.push(&[0]), Err(Flooded));
     }
 
+    /// Those who have much unread are cut when all have too much; who has little is not, and what was read or given up is free.
+    #[tokio::test]
+    async fn what_all_have_unread_is_bounded() {
+        let (large, pool) = (Budget::default(), Pool::new(1 << 20));
+        let piece = [0; 32 << 10];
+        let mut ways: Vec<_> = (0..8).map(|_| channel(large, &pool)).collect();
+        let mut cut = 0;
+        for _ in 0..32 {
+            for (feed, inbound) in &mut ways {
+                if !inbound.flooded() && feed.push(&piece).is_err() {
+                    cut += 1;
+                }
+            }
+        }
+        assert_eq!(cut, 8, "8 MiB do not go into one");
+        assert!(pool.taken.load(Ordering::Acquire) <= (1 << 20) + 8 * piece.len());
+        let (mut feed, mut inbound) = channel(large, &pool);
+        feed.push(&piece).unwrap();
+        feed.push(&piece).unwrap();
+        assert_eq!(feed.push(&piece), Err(Flooded), "more than its share, of nothing");
+        while inbound.receiver.try_recv().is_ok() {}
+        drop((feed, inbound, ways));
+        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
+        let (mut feed, mut inbound) = channel(large, &pool);
+        for _ in 0..100 {
+            feed.push(&piece).unwrap();
+            feed.push(&piece).unwrap();
+            feed.push(&piece).unwrap();
+            for _ in 0..3 {
+                inbound.next().await.unwrap();
+            }
+        }
+        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
+    }
+
     #[test]
     fn after_the_end_bytes_are_dropped() {
-        let (mut feed, inbound) = channel(SMALL);
+        let (mut feed, inbound) = channel(SMALL, &Pool::default());
         drop(inbound);
         for _ in 0..10 {
             assert_eq!(feed.push(&[0; 8192]), Ok(()), "nobody counts what nobody reads");

@@ -28,6 +28,7 @@ mod faults;
 mod fire;
 mod gits;
 mod harness;
+mod hostile;
 mod hostile_clients;
 mod hostile_repos;
 mod keys;

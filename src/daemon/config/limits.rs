@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use super::section::{Section, Wrong, wrong};
+use super::values;
 use crate::front::ssh;
 use crate::git;
 
 /// The bounds and clocks of the doors and of the fetches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Of the SSH door.
     pub ssh: ssh::Settings,
+    /// Networks whose unknown keys are not counted.
+    pub guesses_exempt: Vec<IpNet>,
     /// Of one fetch.
     pub git: git::Settings,
     /// How long what runs may go on after the daemon was told to stop.
@@ -19,7 +24,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { ssh: ssh::Settings::default(), git: git::Settings::default(), drain: Duration::from_secs(30) }
+        Self {
+            ssh: ssh::Settings::default(),
+            guesses_exempt: Vec::new(),
+            git: git::Settings::default(),
+            drain: Duration::from_secs(30),
+        }
     }
 }
 
@@ -30,7 +40,7 @@ const MOST: i64 = 1_000_000;
 
 pub(super) fn read(section: &mut Section<'_>) -> Limits {
     let mut limits = Limits::default();
-    let Limits { ssh, git, drain } = &mut limits;
+    let Limits { ssh, guesses_exempt, git, drain } = &mut limits;
     for (key, clock) in [
         ("banner_seconds", &mut ssh.banner),
         ("login_seconds", &mut ssh.login),
@@ -55,11 +65,13 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     }
     for (key, bound) in [
         ("slots", &mut git.slots.slots),
+        ("guesses_per_network", &mut ssh.guesses),
         ("slots_per_key", &mut git.slots.per_key),
         ("slots_per_repository", &mut git.slots.per_repository),
     ] {
         *bound = section.take(key, *bound, count_or_none);
     }
+    *guesses_exempt = section.take("guesses_exempt", Vec::new(), values::networks);
     limits
 }
 
@@ -88,7 +100,7 @@ pub(super) fn count_u32(value: &toml::Value) -> Result<u32, Vec<Wrong>> {
     u32::try_from(number(value, MOST, REMEDY)?).or_else(|_| wrong("is too large", REMEDY))
 }
 
-/// A count, or 0 for what the machine suggests.
+/// A count, or 0 for what the machine suggests, or for no bound.
 fn count_or_none(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
     if value.as_integer() == Some(0) { Ok(0) } else { count(value) }
 }

@@ -19,12 +19,20 @@ pub(super) struct ChannelState {
     pub(super) protocol: GitProtocol,
     /// The way in, while a command runs and the client has not sent its end of file.
     pub(super) feed: Option<Feed>,
+    /// Whether the client has sent its end of file, which it may do before it has asked for anything.
+    pub(super) ended: bool,
     open: watch::Sender<()>,
 }
 
 impl ChannelState {
     pub(super) fn new(write: ChannelWriteHalf<Msg>) -> Self {
-        Self { write: Some(write), protocol: GitProtocol::default(), feed: None, open: watch::channel(()).0 }
+        Self {
+            write: Some(write),
+            protocol: GitProtocol::default(),
+            feed: None,
+            ended: false,
+            open: watch::channel(()).0,
+        }
     }
 
     /// Whether its command was answered. The library forgets a channel that we close first, and does not tell when the

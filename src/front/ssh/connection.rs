@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Instant;
 
 use russh::keys::PublicKey as SshKey;
-use russh::server::{ChannelOpenHandle, Session};
+use russh::server::{Auth, ChannelOpenHandle, Session};
 use russh::{ChannelId, ChannelOpenFailure};
 
 use super::Door;
 use super::answer::{self, Who};
 use super::channel::ChannelState;
+use super::guesses::{self, Standing};
 use super::listener::Startup;
 use super::meter::Limit;
 use super::stay::Stay;
@@ -24,6 +26,9 @@ pub(super) enum ConnectionError {
     /// The SSH library, or the line.
     #[error(transparent)]
     Ssh(#[from] russh::Error),
+    /// The network of the client offered more unknown keys than it may.
+    #[error("too many keys were offered that nobody registered")]
+    Guesses,
 }
 
 /// The state of one connection.
@@ -36,6 +41,8 @@ pub(super) struct Connection {
     pub(super) who: Option<Arc<Who>>,
     pub(super) startup: Option<Startup>,
     probes: usize,
+    /// How many keys were offered that nobody registered.
+    guesses: u32,
     /// How far the peer came, for the record of a login that came to nothing.
     pub(super) tried: Tried,
     /// What was refused beside fetches; each is recorded once, however often it is asked for.
@@ -55,6 +62,7 @@ impl Connection {
             who: None,
             startup: Some(startup),
             probes: 0,
+            guesses: 0,
             tried: Tried::Nothing,
             refused: BTreeSet::new(),
             channels: HashMap::new(),
@@ -91,6 +99,29 @@ impl Connection {
         }
     }
 
+    /// Refuses a key that nobody registered: at once, or later when its network has offered too many, or with an end.
+    pub(super) async fn guessed(&mut self) -> Result<Auth> {
+        let Some(client) = self.subject.address else { return Ok(Auth::reject()) };
+        self.guesses = self.guesses.saturating_add(1);
+        if self.door.guesses.guessed(client, Instant::now()) != Standing::Free {
+            self.door.meter.met(Limit::Guesses);
+            tokio::time::sleep(guesses::PAUSE).await;
+            // Somebody of this network may have logged in meanwhile, as when a farm starts where nobody was seen yet.
+            if self.door.guesses.guessed(client, Instant::now()) == Standing::Barred {
+                self.tried = Tried::TooManyGuesses;
+                return Err(ConnectionError::Guesses);
+            }
+        }
+        Ok(Auth::reject())
+    }
+
+    /// Somebody is in: what they offered before was no guessing.
+    pub(super) fn known(&self) {
+        if let Some(client) = self.subject.address {
+            self.door.guesses.logged_in(client, self.guesses, Instant::now());
+        }
+    }
+
     /// Starts the answer to the first command of a channel.
     pub(super) fn start(&mut self, channel: ChannelId, session: &mut Session, command: Command) -> Result<()> {
         let started = self.who.clone().zip(self.channels.get_mut(&channel)).and_then(|(who, state)| {
@@ -113,8 +144,9 @@ impl Connection {
                 drop((undecided, busy));
             })),
             Command::Exec(line) => {
-                let (feed, inbound) = inbound::channel(door.settings.inbound);
-                state.feed = Some(feed);
+                let (feed, inbound) = inbound::channel(door.settings.inbound, &door.unread);
+                // What was ended before the command stays ended: its git must not wait for more.
+                state.feed = (!state.ended).then_some(feed);
                 let protocol = state.protocol;
                 drop(self.door.answers.spawn(async move {
                     answer::exec(door, who, line, protocol, inbound, out, undecided).await;
@@ -167,6 +199,7 @@ pub(super) enum Tried {
     UnknownKey,
     NotProved,
     TooManyKeys,
+    TooManyGuesses,
 }
 
 impl Tried {
@@ -177,6 +210,7 @@ impl Tried {
             Self::UnknownKey => "unknown-key",
             Self::NotProved => "not-proved",
             Self::TooManyKeys => "too-many-keys",
+            Self::TooManyGuesses => "too-many-guesses",
         }
     }
 }
@@ -194,7 +228,7 @@ mod tests {
     #[test]
     fn every_reason_is_counted_by_its_name() {
         // Who tried nothing leaves no record.
-        let all = [Tried::NoKey, Tried::UnknownKey, Tried::NotProved, Tried::TooManyKeys];
+        let all = [Tried::NoKey, Tried::UnknownKey, Tried::NotProved, Tried::TooManyKeys, Tried::TooManyGuesses];
         assert_eq!(all.map(Tried::word), crate::audit::counters::REASONS);
     }
 }

@@ -34,7 +34,7 @@ impl Handler for Connection {
     }
 
     async fn auth_publickey_offered(&mut self, _user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth> {
-        Ok(if self.offered(offer.public_key)? { Auth::Accept } else { Auth::reject() })
+        if self.offered(offer.public_key)? { Ok(Auth::Accept) } else { self.guessed().await }
     }
 
     async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth> {
@@ -46,13 +46,13 @@ impl Handler for Connection {
             Err(Sha1Signature) => {
                 // Only a registered key is told what is wrong with its signature.
                 if !self.offered(key.public_key)? {
-                    return Ok(Auth::reject());
+                    return self.guessed().await;
                 }
                 Admission::ToldOnly(Declined::Sha1Signature, self.subject.clone())
             }
         };
         match admission {
-            Admission::Unknown => Ok(Auth::reject()),
+            Admission::Unknown => self.guessed().await,
             Admission::Registered(_) | Admission::ToldOnly(..) => {
                 self.proven = Some(admission);
                 Ok(Auth::Accept)
@@ -87,6 +87,7 @@ impl Handler for Connection {
                 return Ok(session.disconnect(Disconnect::ByApplication, "not logged in", "")?);
             }
         };
+        self.known();
         self.who = Some(Arc::new(who));
         if let Some(startup) = self.startup.take() {
             startup.logged_in();
@@ -106,6 +107,7 @@ impl Handler for Connection {
     async fn channel_eof(&mut self, channel: ChannelId, _session: &mut Session) -> Result<()> {
         if let Some(state) = self.channels.get_mut(&channel) {
             state.feed = None;
+            state.ended = true;
         }
         Ok(())
     }

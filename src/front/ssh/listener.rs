@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::connection::{Connection, ConnectionError};
+use super::guesses::Standing;
 use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
@@ -25,8 +26,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How much of what a client offered is logged, in characters.
 const SHOWN: usize = 400;
 
-/// What is read at once from a client, in bytes. Clients send little; each connection has this much all the time.
-const READ_AHEAD: usize = 8 * 1024;
+/// What is read at once from a client, in bytes: more than a login and a request of git take. Each connection has this much
+/// all the time; what is larger is read past it.
+const READ_AHEAD: usize = 2 * 1024;
 
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {
@@ -106,7 +108,7 @@ async fn serve(
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }
-    let address = match tokio::time::timeout(door.settings.banner, door.client(&mut socket, peer)).await {
+    let address = match tokio::time::timeout(door.settings.banner, Box::pin(door.client(&mut socket, peer))).await {
         Ok(Ok(address)) => address,
         Ok(Err(error)) => return tracing::warn!(balancer = %peer, %error, "a connection of a balancer is dropped"),
         Err(_) => {
@@ -114,6 +116,10 @@ async fn serve(
             return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");
         }
     };
+    if door.guesses.standing(address.ip(), Instant::now()) == Standing::Barred {
+        door.meter.met(Limit::Guesses);
+        return door.places.tell(address.ip(), "its network offered too many keys that nobody registered");
+    }
     let Some(network) = door.places.network(address.ip()) else {
         door.meter.met(Limit::StartupsPerNetwork);
         return door.places.tell(address.ip(), "its network has its places");
@@ -126,7 +132,8 @@ async fn serve(
     let line = Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut);
     // Whatever ends this function ends the session's task with it.
     let _cut_at_the_end = cut.clone().drop_guard();
-    let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);
+    // In a box: this task lasts as long as the connection, and would keep the room for its beginning all the time.
+    let starting = Box::pin(russh::server::run_stream(Arc::clone(&door.config), line, connection));
     let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
         Ok(Ok(session)) => session,
         Ok(Err(error)) => return tracing::debug!(%address, %error, "a connection did not begin"),
@@ -155,9 +162,10 @@ async fn serve(
         door.meter.met(Limit::Idle);
     }
     if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
-        // The client's own words for it are few, and an operator has the remedy.
-        let offered = printable(&theirs.join(","), SHOWN);
-        tracing::warn!(%address, ?kind, offered, "a client has nothing in common with us: {}", algorithms::remedy(theirs));
+        // The client's own words for it are few, and an operator has the remedy; but anybody can be one.
+        let Some(untold) = door.odd.may_say(Instant::now()) else { return };
+        let (offered, remedy) = (printable(&theirs.join(","), SHOWN), algorithms::remedy(theirs));
+        tracing::warn!(%address, ?kind, offered, untold, "a client has nothing in common with us: {remedy}");
     } else if let Err(error) = ended {
         tracing::debug!(%address, %error, "a connection ended with an error");
     }

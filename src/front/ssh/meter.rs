@@ -16,10 +16,11 @@ pub(super) enum Limit {
     Idle,
     Channels,
     Keys,
+    Guesses,
 }
 
 impl Limit {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Connections,
         Self::Startups,
         Self::StartupsPerNetwork,
@@ -28,6 +29,7 @@ impl Limit {
         Self::Idle,
         Self::Channels,
         Self::Keys,
+        Self::Guesses,
     ];
 
     fn word(self) -> &'static str {
@@ -40,6 +42,7 @@ impl Limit {
             Self::Idle => "connection_idle_seconds",
             Self::Channels => "channels_per_connection",
             Self::Keys => "keys_per_connection",
+            Self::Guesses => "guesses_per_network",
         }
     }
 }

@@ -6,6 +6,7 @@ mod channel;
 mod connection;
 pub mod exec_line;
 mod greeting;
+mod guesses;
 mod handler;
 pub mod host_keys;
 mod line;
@@ -13,6 +14,7 @@ pub mod listener;
 mod meter;
 mod places;
 pub mod proxy;
+mod quiet;
 mod stay;
 
 use std::net::SocketAddr;
@@ -26,9 +28,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::gate::Gate;
 use crate::git::Git;
-use crate::git::inbound::Budget;
+use crate::git::inbound::{Budget, Pool};
+use guesses::Guesses;
 pub use meter::Meter;
 use places::Places;
+use quiet::Quiet;
 
 /// The bounds and clocks of the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +53,8 @@ pub struct Settings {
     pub channels: usize,
     /// Keys that a peer may offer on one connection.
     pub key_probes: usize,
+    /// Keys that are not registered which one network may offer at once; then it may offer one a second. 0: any number.
+    pub guesses: usize,
     /// What a client may send on one channel.
     pub inbound: Budget,
     /// How long before its end a key is warned of it, in every build log. Zero: never.
@@ -76,6 +82,9 @@ impl Default for Settings {
             channels: 10,
             // An agent may hold many keys, and the right one may be the last.
             key_probes: 32,
+            // Fifty agents with a dozen keys each may start at once in a place from which nobody was seen yet; ten thousand guesses
+            // take two hours and a half.
+            guesses: 600,
             inbound: Budget::default(),
             expiry_warning: Duration::from_secs(14 * 24 * 3600),
         }
@@ -83,7 +92,7 @@ impl Default for Settings {
 }
 
 /// What every connection shares.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Door {
     gate: Gate,
     git: Git,
@@ -98,6 +107,11 @@ pub struct Door {
     /// Who may say in front of a connection whose it is.
     balancers: Vec<IpNet>,
     places: Arc<Places>,
+    guesses: Guesses,
+    /// For those who have nothing in common with us.
+    odd: Arc<Quiet>,
+    /// What all clients together may have sent that nobody has read.
+    unread: Pool,
     meter: Meter,
 }
 
@@ -106,9 +120,21 @@ impl Door {
     #[must_use]
     pub fn new(gate: Gate, git: Git, host_keys: Vec<PrivateKey>, settings: Settings, public_address: String) -> Self {
         let config = Arc::new(algorithms::config(host_keys, &settings));
-        let (answers, undecided) = (TaskTracker::new(), TaskTracker::new());
-        let (balancers, places, meter) = (Vec::new(), Arc::new(Places::new(&settings)), Meter::default());
-        Self { gate, git, settings, public_address, config, answers, undecided, balancers, places, meter }
+        Self {
+            gate,
+            git,
+            settings,
+            public_address,
+            config,
+            answers: TaskTracker::new(),
+            undecided: TaskTracker::new(),
+            balancers: Vec::new(),
+            places: Arc::new(Places::new(&settings)),
+            guesses: Guesses::new(settings.guesses),
+            odd: Arc::default(),
+            unread: Pool::default(),
+            meter: Meter::default(),
+        }
     }
 
     /// The same door with other keys and settings, for those who come from now on; those who are inside keep what they came
@@ -120,22 +146,27 @@ impl Door {
             true => Arc::clone(&self.places),
             false => Arc::new(Places::new(&settings)),
         };
-        Self { settings, public_address, config, places, ..self.behind(self.gate.clone()) }
+        let guesses = self.guesses.again(settings.guesses);
+        Self { settings, public_address, config, places, guesses, ..self.clone() }
     }
 
     /// The same door in front of another gate, for those who come from now on.
     #[must_use]
     pub fn behind(&self, gate: Gate) -> Self {
-        let (git, answers, undecided) = (self.git.clone(), self.answers.clone(), self.undecided.clone());
-        let (balancers, places, meter) = (self.balancers.clone(), Arc::clone(&self.places), self.meter.clone());
-        let (settings, public_address, config) = (self.settings, self.public_address.clone(), Arc::clone(&self.config));
-        Self { gate, git, settings, public_address, config, answers, undecided, balancers, places, meter }
+        Self { gate, ..self.clone() }
     }
 
     /// Believes a PROXY header from these networks, and demands one from them.
     #[must_use]
     pub fn with_balancers(mut self, balancers: Vec<IpNet>) -> Self {
         self.balancers = balancers;
+        self
+    }
+
+    /// Counts no unknown keys of these networks.
+    #[must_use]
+    pub fn with_exempt(mut self, networks: Vec<IpNet>) -> Self {
+        self.guesses.exempt(networks);
         self
     }
 

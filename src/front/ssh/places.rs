@@ -111,7 +111,7 @@ impl Drop for NetworkPlace {
 }
 
 /// What counts as one network: an IPv4 address, or the /64 that one host with IPv6 usually has to itself.
-fn network_of(client: IpAddr) -> IpAddr {
+pub(super) fn network_of(client: IpAddr) -> IpAddr {
     match client.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
         v4 @ IpAddr::V4(_) => v4,
