@@ -52,9 +52,9 @@ fn reader(site: &Site, n: usize, tip: &str) -> Peer {
 
 #[test]
 fn who_stops_reading_is_bounded_unnoticed_and_ended() {
-    let readers = number("PULLGATE_READERS", 60);
+    let readers = number("PULLGATE_READERS", 40);
     // Long enough for all of them to be there at once.
-    let clock = if readers > 100 { 30 } else { 8 };
+    let clock = if readers > 100 { 30 } else { 6 };
     many_descriptors(u64::try_from(readers).unwrap() + 300);
     let site = Site::start_with(|config| {
         let lines = [
