@@ -17,6 +17,7 @@ mod cells;
 mod ci_pages;
 mod ci_tools;
 mod clones;
+mod commands;
 mod crash;
 mod delta_bomb;
 #[path = "../storage/disk.rs"]
