@@ -21,6 +21,8 @@ mod audit_chain;
 mod backup;
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/checks.rs"]
+mod checks;
 #[path = "cli/daemon.rs"]
 mod daemon;
 #[path = "cli/generate.rs"]

@@ -1,6 +1,7 @@
-//! Does the daemon answer, or does the registry open; and is the journal whole.
+//! Does the daemon answer, or does the registry open; what is in it that should not be; and is the journal whole.
 
-use super::Finding;
+use super::pages::Budget;
+use super::{Finding, grants, keys};
 use crate::cli::Session;
 use crate::daemon::config::Config;
 use crate::front::control::client::CallError;
@@ -19,10 +20,13 @@ pub(super) fn opens(config: &Config) -> Vec<Finding> {
         Session::Socket(socket) => format!("a daemon answers at {}", socket.display()),
         Session::Local(..) => format!("no daemon runs; {} opens", config.registry_dir().display()),
     };
-    match session.call(Request::AccountList { after: None }) {
-        Ok(_) => vec![Finding::ok(SUBJECT, fact)],
-        Err(error) => bad(error),
+    if let Err(error) = session.call(Request::AccountList { after: None }) {
+        return bad(error);
     }
+    let mut found = vec![Finding::ok(SUBJECT, fact)];
+    let looks = [keys::ends(&session, Budget::USUAL), grants::reach(&session, config, Budget::USUAL)];
+    found.extend(looks.into_iter().flat_map(|look| look.unwrap_or_else(bad)));
+    found
 }
 
 /// Reads the whole journal, also while a daemon appends to it, and the older ones that compaction left.
