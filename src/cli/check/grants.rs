@@ -4,21 +4,20 @@
 use std::collections::BTreeMap;
 
 use super::Finding;
-use super::pages::{self, Budget};
+use crate::admin::view::KeyView;
 use crate::cli::Session;
 use crate::cli::session::unexpected;
 use crate::daemon::config::Config;
 use crate::front::control::client::CallError;
-use crate::front::control::protocol::{Answer, KeyFilter, Request};
+use crate::front::control::protocol::{Answer, Request};
 use crate::model::grant::Grant;
 use crate::model::repo_path::RepoPath;
-use crate::registry::record::Holder;
 use crate::store::Store;
 
 const SUBJECT: &str = "grants";
 
 /// Grants and groups that are spoken of one by one.
-const SHOWN: usize = 20;
+const SHOWN: usize = 10;
 /// Different grants that are remembered; more reach nothing only where somebody granted a whole store that is not there.
 const REMEMBERED: usize = 100_000;
 
@@ -60,50 +59,54 @@ struct Holders {
     others: usize,
 }
 
-pub(super) fn reach(session: &Session, config: &Config, budget: Budget) -> Result<Vec<Finding>, CallError> {
-    // A store that cannot be read is the business of others.
-    let Some(all) = Store::new(&config.store).ok().and_then(|store| store.list(None).ok()) else {
-        return Ok(Vec::new());
-    };
-    let mut reach = Reach::of(all);
-    groups(session, &mut reach)?;
-    // `None`: it reaches something, and is not looked at again.
-    let mut seen: BTreeMap<String, Option<Holders>> = BTreeMap::new();
-    let filter = KeyFilter { holder: Some(Holder::DeployKey), ..KeyFilter::default() };
-    let cut = pages::keys(session, &filter, budget, |key| {
+/// What was seen so far.
+pub(super) struct Grants {
+    reach: Reach,
+    /// `None`: it reaches something, and is not looked at again.
+    seen: BTreeMap<String, Option<Holders>>,
+}
+
+impl Grants {
+    /// Looks at the store and at the groups; a store that cannot be read is the business of others.
+    pub(super) fn new(session: &Session, config: &Config) -> Result<Option<Self>, CallError> {
+        let Some(all) = Store::new(&config.store).ok().and_then(|store| store.list(None).ok()) else {
+            return Ok(None);
+        };
+        let mut reach = Reach::of(all);
+        groups(session, &mut reach)?;
+        Ok(Some(Self { reach, seen: BTreeMap::new() }))
+    }
+
+    pub(super) fn look(&mut self, key: &KeyView) {
         for text in &key.grants {
-            if let Some(known) = seen.get_mut(text) {
+            if let Some(known) = self.seen.get_mut(text) {
                 if let Some(holders) = known {
                     holders.others += 1;
                 }
-            } else if seen.len() < REMEMBERED {
-                let nothing = Grant::parse(text).is_ok_and(|grant| !reach.reaches(&grant));
+            } else if self.seen.len() < REMEMBERED {
+                let nothing = Grant::parse(text).is_ok_and(|grant| !self.reach.reaches(&grant));
                 let holders = nothing.then(|| Holders { first: key.name.clone(), others: 0 });
-                seen.insert(text.clone(), holders);
+                self.seen.insert(text.clone(), holders);
             }
         }
-    })?;
-    let mut found: Vec<_> =
-        reach.groups.iter().filter(|(_, reaches)| !**reaches).map(|(name, _)| empty(name)).collect();
-    found.extend(seen.iter().filter_map(|(grant, holders)| Some(nothing(grant, holders.as_ref()?))));
-    let more = found.len().saturating_sub(SHOWN);
-    found.truncate(SHOWN);
-    if more > 0 {
-        let remedy = "mend those that are named, and look again";
-        found.push(Finding::warning(SUBJECT, format!("{more} more reach nothing"), remedy));
     }
-    if cut {
-        let fact =
-            "there are more keys than can be looked at here: the grants of the first of them were, by their names";
-        found.push(Finding::notice(
-            SUBJECT,
-            fact,
-            "`pullgate repo show REPO` says which keys may fetch one repository",
-        ));
-    } else if found.is_empty() {
-        found.push(Finding::ok(SUBJECT, "each of them reaches a repository"));
+
+    /// `cut`: there were keys that were not looked at.
+    pub(super) fn told(&self, cut: bool) -> Vec<Finding> {
+        let groups = self.reach.groups.iter().filter(|(_, reaches)| !**reaches);
+        let mut found: Vec<_> = groups.map(|(name, _)| empty(name)).collect();
+        found.extend(self.seen.iter().filter_map(|(grant, holders)| Some(nothing(grant, holders.as_ref()?))));
+        let more = found.len().saturating_sub(SHOWN);
+        found.truncate(SHOWN);
+        if more > 0 {
+            let remedy = "mend those that are named, and look again";
+            found.push(Finding::warning(SUBJECT, format!("{more} more reach nothing"), remedy));
+        }
+        if found.is_empty() && !cut {
+            found.push(Finding::ok(SUBJECT, "each of them reaches a repository"));
+        }
+        found
     }
-    Ok(found)
 }
 
 /// Which groups have a member that is in the store.

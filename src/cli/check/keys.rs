@@ -3,19 +3,15 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::Finding;
-use super::pages::{self, Budget};
 use crate::admin::view::KeyView;
-use crate::cli::Session;
 use crate::cli::table::time;
-use crate::front::control::client::CallError;
-use crate::front::control::protocol::KeyFilter;
 
 const SUBJECT: &str = "keys";
 
 /// Keys that are named, of each kind.
 const SHOWN: usize = 5;
 /// From when on an end is near: the same two as in the metrics.
-const SOON: &str = "30d";
+const SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 const NEXT: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Keys of one kind: the first few, and how many.
@@ -44,45 +40,55 @@ impl Few {
     }
 }
 
-/// One look at the keys that are over, one at those whose time is nearly over.
-pub(super) fn ends(session: &Session, budget: Budget) -> Result<Vec<Finding>, CallError> {
-    let (mut over, mut next, mut soon) = (Few::default(), Few::default(), Few::default());
-    let now = Timestamp::now();
-    let filter = KeyFilter { expired: true, ..KeyFilter::default() };
-    let over_cut = pages::keys(session, &filter, budget, |key| {
+/// What was seen so far.
+pub(super) struct Ends {
+    now: Timestamp,
+    over: Few,
+    next: Few,
+    soon: Few,
+}
+
+impl Ends {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self { now, over: Few::default(), next: Few::default(), soon: Few::default() }
+    }
+
+    pub(super) fn look(&mut self, key: &KeyView) {
         let replaced = key.replaced_by.as_ref().map(|rotation| rotation.until);
-        over.add(key, key.expires.into_iter().chain(replaced).min());
-    })?;
-    let filter = KeyFilter { expiring: Some(SOON.to_owned()), ..KeyFilter::default() };
-    let soon_cut = pages::keys(session, &filter, budget, |key| match key.expires {
-        // One that was replaced ends because somebody saw to it.
-        Some(at) if key.replaced_by.is_none() => {
-            let near = at.duration_since(now) <= NEXT;
-            if near { &mut next } else { &mut soon }.add(key, Some(at));
+        let ends = key.expires.into_iter().chain(replaced).min();
+        let few = match ends.map(|at| at.duration_since(self.now)) {
+            Some(left) if left <= SignedDuration::ZERO => &mut self.over,
+            // One that was replaced ends because somebody saw to it.
+            Some(left) if replaced.is_none() && left <= NEXT => &mut self.next,
+            Some(left) if replaced.is_none() && left <= SOON => &mut self.soon,
+            Some(_) | None => return,
+        };
+        few.add(key, ends);
+    }
+
+    /// `cut`: there were keys that were not looked at.
+    pub(super) fn told(self, cut: bool) -> Vec<Finding> {
+        let Self { over, next, soon, .. } = self;
+        let mut found = Vec::new();
+        if over.count > 0 {
+            let fact = over.told("key is over", "keys are over", cut);
+            let remedy = "`pullgate key expire KEY 90d` if it is missed, else `pullgate key remove KEY`; `pullgate key list \
+                          --expired` has all";
+            found.push(Finding::notice(SUBJECT, fact, remedy));
         }
-        Some(_) | None => {}
-    })?;
-    let mut found = Vec::new();
-    if over.count > 0 {
-        found.push(Finding::notice(
-            SUBJECT,
-            over.told("key is over", "keys are over", over_cut),
-            "`pullgate key expire KEY 90d` if it is missed, else `pullgate key remove KEY`; `pullgate key list --expired` \
-             has all",
-        ));
+        let remedy = "`pullgate key rotate KEY --generate`, or `pullgate key expire KEY 90d`; `pullgate key list --expiring \
+                      30d` has all";
+        if next.count > 0 {
+            let fact = next.told("key ends within 7 days", "keys end within 7 days", cut);
+            found.push(Finding::warning(SUBJECT, fact, remedy));
+        }
+        if soon.count > 0 {
+            let fact = soon.told("key ends within 30 days", "keys end within 30 days", cut);
+            found.push(Finding::notice(SUBJECT, fact, remedy));
+        }
+        if found.is_empty() && !cut {
+            found.push(Finding::ok(SUBJECT, "none is over, or ends within 30 days"));
+        }
+        found
     }
-    let remedy = "`pullgate key rotate KEY --generate`, or `pullgate key expire KEY 90d`; `pullgate key list --expiring \
-                  30d` has all";
-    if next.count > 0 {
-        let fact = next.told("key ends within 7 days", "keys end within 7 days", soon_cut);
-        found.push(Finding::warning(SUBJECT, fact, remedy));
-    }
-    if soon.count > 0 {
-        let fact = soon.told("key ends within 30 days", "keys end within 30 days", soon_cut);
-        found.push(Finding::notice(SUBJECT, fact, remedy));
-    }
-    if found.is_empty() && !over_cut && !soon_cut {
-        found.push(Finding::ok(SUBJECT, "none is over, or ends within 30 days"));
-    }
-    Ok(found)
 }

@@ -138,7 +138,7 @@ fn the_config_reference_is_what_the_program_says() {
 /// Each key that the reader knows has a row in its section, and words about it.
 #[test]
 fn every_key_is_in_the_config_reference() {
-    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md")).unwrap();
+    let page = page();
     let mut rows: BTreeMap<String, usize> = BTreeMap::new();
     let (mut section, mut words) = (String::new(), false);
     for line in page.lines() {
