@@ -33,6 +33,7 @@ mod hostile_clients;
 mod hostile_repos;
 mod keys;
 mod leaks;
+mod logs;
 mod messages;
 mod metrics;
 mod polls;

@@ -38,6 +38,7 @@ impl Handler for Connection {
     }
 
     async fn auth_publickey(&mut self, _user: &str, key: VerifiedPublicKey<'_>) -> Result<Auth> {
+        let _entered = self.span.clone().entered();
         // Whatever an earlier request of this connection came to counts no more.
         self.proven = None;
         let admission = match ProvenKey::new(key) {
@@ -74,6 +75,7 @@ impl Handler for Connection {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<()> {
+        let _entered = self.span.clone().entered();
         let who = match self.proven.take() {
             Some(Admission::Registered(principal)) => {
                 Who::Principal(self.door.gate.entered(principal, session.remote_sshid()))
@@ -87,6 +89,9 @@ impl Handler for Connection {
                 return Ok(session.disconnect(Disconnect::ByApplication, "not logged in", "")?);
             }
         };
+        if let Some(key) = &who.subject().key {
+            self.span.record("key", tracing::field::display(key));
+        }
         self.who = Some(Arc::new(who));
         if let Some(startup) = self.startup.take() {
             startup.logged_in();
@@ -197,7 +202,7 @@ impl Handler for Connection {
             && let Some(feed) = &mut state.feed
             && let Err(inbound::Flooded) = feed.push(data)
         {
-            tracing::warn!(subject = ?self.subject, "a client sent more than it may on a channel");
+            self.span.in_scope(|| tracing::warn!("a client sent more than it may on a channel"));
             // The task sees it too, tells the client why, and closes.
             state.feed = None;
         }

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::BufReader;
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::connection::{Connection, ConnectionError};
 use super::line::Line;
@@ -26,6 +28,9 @@ const SHOWN: usize = 400;
 
 /// What is read at once from a client, in bytes. Clients send little; each connection has this much all the time.
 const READ_AHEAD: usize = 8 * 1024;
+
+/// The number of the last connection, since the start of this process.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {
@@ -104,6 +109,20 @@ async fn serve(
             return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");
         }
     };
+    // At the level of an error: it is there with each line that is. The key is known when it is logged in.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+    let span = tracing::error_span!("connection", number, %address, key = tracing::field::Empty);
+    talk(door, socket, address, (place, counted), cut).instrument(span).await;
+}
+
+/// The same from the moment on when it is known whose it is.
+async fn talk(
+    door: Arc<Door>,
+    socket: TcpStream,
+    address: SocketAddr,
+    (place, counted): (OwnedSemaphorePermit, Counted),
+    cut: CancellationToken,
+) {
     let Some(network) = door.places.network(address.ip()) else {
         door.meter.met(Limit::StartupsPerNetwork);
         return door.places.tell(address.ip(), "its network has its places");
@@ -119,10 +138,10 @@ async fn serve(
     let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);
     let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
         Ok(Ok(session)) => session,
-        Ok(Err(error)) => return tracing::debug!(%address, %error, "a connection did not begin"),
+        Ok(Err(error)) => return tracing::debug!(%error, "a connection did not begin"),
         Err(_) => {
             door.meter.met(Limit::Banner);
-            return tracing::debug!(%address, "a peer did not say what it is");
+            return tracing::debug!("a peer did not say what it is");
         }
     };
     let ended = tokio::select! {
@@ -130,7 +149,7 @@ async fn serve(
         () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
             if !logged_in.is_cancelled() {
                 door.meter.met(Limit::Login);
-                return tracing::debug!(%address, "a peer did not log in in time");
+                return tracing::debug!("a peer did not log in in time");
             }
             session.await
         }
@@ -141,8 +160,8 @@ async fn serve(
     if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
         // The client's own words for it are few, and an operator has the remedy.
         let offered = printable(&theirs.join(","), SHOWN);
-        tracing::warn!(%address, ?kind, offered, "a client has nothing in common with us: {}", algorithms::remedy(theirs));
+        tracing::warn!(?kind, offered, "a client has nothing in common with us: {}", algorithms::remedy(theirs));
     } else if let Err(error) = ended {
-        tracing::debug!(%address, %error, "a connection ended with an error");
+        tracing::debug!(%error, "a connection ended with an error");
     }
 }
