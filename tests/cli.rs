@@ -25,6 +25,8 @@ mod cache;
 mod checks;
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/faults.rs"]
+mod faults;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/host_keys.rs"]
