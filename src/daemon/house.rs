@@ -117,6 +117,7 @@ pub struct House {
     pub(super) git: Git,
     pub(super) cell: Mode,
     pub(super) lookup: Lookup,
+    pub(super) store: Store,
     pub(super) metrics: Option<std::net::SocketAddr>,
 }
 
@@ -159,7 +160,7 @@ impl House {
         let (lookup, amend) = open_registry(config)?;
         chain::begin(&audit, &config.audit_chain(), &config.registry_dir())?;
         audit.checkpoint();
-        let gate = Gate::new(lookup.clone(), store, audit.clone()).with_usage(usage.clone());
+        let gate = Gate::new(lookup.clone(), store.clone(), audit.clone()).with_usage(usage.clone());
         let address = config.ssh.public_address.to_string();
         let keeper = Arc::new(GitKeeper(git.clone()));
         let door = Door::new(gate, git.clone(), keys, config.limits.ssh, address);
@@ -169,7 +170,7 @@ impl House {
         let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));
         let (listen, control) = (config.ssh.listen.clone(), config.control.clone());
         let (cell, metrics, drain) = (config.sandbox.mode, config.metrics, config.limits.drain);
-        Ok(Self { door, reloader, admin, listen, control, drain, usage, audit, git, cell, lookup, metrics })
+        Ok(Self { door, reloader, admin, listen, control, drain, usage, audit, git, cell, lookup, store, metrics })
     }
 }
 

@@ -112,7 +112,8 @@ impl Open {
         // Until all else has ended: who watches sees how it ends.
         let ended = CancellationToken::new();
         let watched = metrics.map(|listener| {
-            let door = metrics::Door::new(meter::numbers(&house), house.lookup.clone(), stopping.clone());
+            let door =
+                metrics::Door::new(meter::numbers(&house), house.lookup.clone(), house.store.clone(), stopping.clone());
             if let Some(address) = house.metrics {
                 tracing::info!(%address, "metrics are told");
             }
