@@ -1,4 +1,4 @@
-//! Tells the program what it was built from: `pullgate --version` prints it.
+//! Tells the program what it was built from: `pullgate --version` prints it, and `check` holds the clock against it.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,6 +11,7 @@ fn main() {
         true => commit().unwrap_or_else(|| "commit not known".to_owned()),
         false => "debug build".to_owned(),
     };
+    println!("cargo::rustc-env=PULLGATE_COMMITTED={}", committed().unwrap_or_default());
     println!("cargo::rustc-env=PULLGATE_VERSION={} ({from}, {})", said("CARGO_PKG_VERSION"), said("TARGET"));
 }
 
@@ -30,6 +31,18 @@ fn commit() -> Option<String> {
         println!("cargo::rerun-if-changed={file}");
     }
     git(&["describe", "--always", "--exclude=*", "--abbrev=12", "--dirty=-modified"])
+}
+
+/// When that commit was made, in seconds since 1970: no clock of a machine that runs this program can be before it. Who
+/// packages an archive of the sources says it with `SOURCE_DATE_EPOCH`, as packagers do. None in a debug build.
+fn committed() -> Option<String> {
+    println!("cargo::rerun-if-env-changed=SOURCE_DATE_EPOCH");
+    if std::env::var("PROFILE").ok()? != "release" {
+        return None;
+    }
+    let given = std::env::var("SOURCE_DATE_EPOCH").ok();
+    let from_git = || Path::new(".git").exists().then(|| git(&["log", "-1", "--format=%ct"])).flatten();
+    given.or_else(from_git).filter(|seconds| !seconds.is_empty() && seconds.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn git(args: &[&str]) -> Option<String> {

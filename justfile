@@ -18,7 +18,8 @@ clippy:
 test:
     cargo test
 
-# Every client against the gateway, as a table. A client that is not installed is ignored; PULLGATE_INTEROP=require fails
+# Every client against the gateway, as a table. A client that is not installed is ignored; PULLGATE_INTEROP=require fails,
+# and needs `just interop-python` before
 interop:
     cargo test --test interop
 

@@ -8,6 +8,7 @@ use pullgate::cli::{Io, run};
 fn main() -> ExitCode {
     let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
     let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());
-    let mut io = Io { input: &mut input, out: &mut out, err: &mut err, interactive };
+    let out_is_open = pullgate::cli::is_open_to_others(&out);
+    let mut io = Io { input: &mut input, out: &mut out, err: &mut err, interactive, out_is_open };
     ExitCode::from(run(std::env::args_os(), &mut io))
 }

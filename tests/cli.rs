@@ -21,8 +21,12 @@ mod audit_chain;
 mod backup;
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/checks.rs"]
+mod checks;
 #[path = "cli/daemon.rs"]
 mod daemon;
+#[path = "cli/faults.rs"]
+mod faults;
 #[path = "cli/generate.rs"]
 mod generate;
 #[path = "cli/host_keys.rs"]

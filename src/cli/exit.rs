@@ -1,5 +1,11 @@
 //! Faults as text, and exit codes by kind.
 
+use std::ffi::OsString;
+
+use clap::CommandFactory as _;
+use serde::Serialize;
+
+use super::Cli;
 use super::io::{Io, Stop, wrote};
 use crate::admin::Faults;
 use crate::admin::fault::{Fault, Kind};
@@ -24,21 +30,61 @@ fn code_of(kind: Kind) -> u8 {
     }
 }
 
+/// How faults are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// In lines for people.
+    Text,
+    /// An object on a line of its own for each, still on standard error: the command was asked for JSON.
+    Json,
+}
+
+impl Told {
+    /// By the command line itself: one that cannot be parsed has faults too.
+    pub(super) fn by(args: &[OsString]) -> Self {
+        let json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// A fault behind `--json`.
+#[derive(Serialize)]
+struct ErrorLine<'a> {
+    error: ErrorView<'a>,
+}
+
+#[derive(Serialize)]
+struct ErrorView<'a> {
+    kind: Kind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+    message: &'a str,
+    hint: Option<&'a str>,
+}
+
 /// Says what is left to say, and the exit code. The first fault decides about it.
-pub(super) fn code(result: Result<(), Stop>, io: &mut Io<'_>) -> u8 {
+pub(super) fn code(result: Result<(), Stop>, told: Told, io: &mut Io<'_>) -> u8 {
     match result {
         Ok(()) | Err(Stop::NobodyReads) => 0,
         Err(Stop::Said(kind)) => code_of(kind),
         Err(Stop::Faults(faults)) => {
             // When nobody reads this either, the exit code still says it.
-            drop(faults.list().iter().try_for_each(|fault| tell(fault, io)));
+            drop(faults.list().iter().try_for_each(|fault| tell(fault, told, io)));
             code_of(faults.kind())
         }
     }
 }
 
 /// `error: field: fact`, and the hint below it. What came over a socket is made printable once more.
-fn tell(fault: &Fault, io: &mut Io<'_>) -> Result<(), Stop> {
+fn tell(fault: &Fault, told: Told, io: &mut Io<'_>) -> Result<(), Stop> {
+    if told == Told::Json {
+        let (field, hint) = (fault.field.as_deref(), fault.hint.as_deref());
+        let line = ErrorLine { error: ErrorView { kind: fault.kind, field, message: &fault.fact, hint } };
+        // Two texts and a word: that these make no JSON cannot be, and would be told as to people.
+        if let Ok(line) = serde_json::to_string(&line) {
+            return io.tell(line);
+        }
+    }
     let field = fault.field.as_ref().map(|field| format!("{}: ", printable(field, 100))).unwrap_or_default();
     io.tell(format_args!("error: {field}{}", printable(&fault.fact, 4000)))?;
     match &fault.hint {
@@ -47,14 +93,44 @@ fn tell(fault: &Fault, io: &mut Io<'_>) -> Result<(), Stop> {
     }
 }
 
-/// What clap says: help and version are results, the rest is wrong usage.
-pub(super) fn usage(error: &clap::Error, io: &mut Io<'_>) -> u8 {
-    let text = error.render();
-    if error.use_stderr() {
-        drop(wrote(write!(io.err, "{text}")));
-        return code_of(Kind::Invalid);
+/// What clap says: help and version are results, the rest is wrong usage, told as other faults are.
+pub(super) fn usage(error: &clap::Error, args: &[OsString], io: &mut Io<'_>) -> u8 {
+    let told = Told::by(args);
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let text = error.render().to_string();
+    if !error.use_stderr() {
+        return code(wrote(write!(io.out, "{text}").and_then(|()| io.out.flush())), told, io);
     }
-    code(wrote(write!(io.out, "{text}").and_then(|()| io.out.flush())), io)
+    let hint = format!("`{} --help` says what there is", verb(args));
+    let fact = match (error.kind(), text.strip_prefix("error: ")) {
+        // Help in the place of an error: it has all that a hint could say.
+        (DisplayHelpOnMissingArgumentOrSubcommand, _) | (_, None) if told == Told::Text => {
+            drop(wrote(write!(io.err, "{text}")));
+            return code_of(Kind::Invalid);
+        }
+        (DisplayHelpOnMissingArgumentOrSubcommand, _) | (_, None) => "a verb is missing",
+        (_, Some(rest)) => rest.split("\n\nFor more information").next().unwrap_or(rest).trim_end(),
+    };
+    if told == Told::Json {
+        // The fault alone; how the verb is used is what the hint leads to.
+        let fact = fact.split("\n\nUsage:").next().unwrap_or(fact).split_whitespace().collect::<Vec<_>>().join(" ");
+        return code(Err(Fault::new(Kind::Invalid, fact).hint(hint).into()), told, io);
+    }
+    drop(wrote(writeln!(io.err, "error: {fact}\n\n  hint: {hint}")));
+    code_of(Kind::Invalid)
+}
+
+/// The words of the verb that was meant: as many as there are.
+fn verb(args: &[OsString]) -> String {
+    let (mut command, mut words) = (Cli::command(), "pullgate".to_owned());
+    for arg in args.iter().skip(1).filter_map(|arg| arg.to_str()) {
+        if let Some(below) = command.find_subcommand(arg) {
+            words.push(' ');
+            words.push_str(below.get_name());
+            command = below.clone();
+        }
+    }
+    words
 }
 
 /// A configuration that is missing or wrong, fault by fault.

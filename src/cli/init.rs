@@ -54,7 +54,7 @@ impl Args {
             false => format!(" --config {}", quoted(&file)),
         };
         context.io.say("next:")?;
-        for verb in ["check", "account add acme", "key generate acme ci --out ci_key --grant 'acme/*'"] {
+        for verb in ["check", "account add acme", "key generate acme ci --out ci_key --grant 'acme/*'", "serve"] {
             context.io.say(format_args!("  pullgate{option} {verb}"))?;
         }
         Ok(())

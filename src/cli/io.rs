@@ -20,12 +20,22 @@ pub struct Io<'a> {
     pub err: &'a mut dyn Write,
     /// Whether there is a person to ask.
     pub interactive: bool,
+    /// Whether standard output is a file that others can read: no place for a secret.
+    pub out_is_open: bool,
 }
 
 impl fmt::Debug for Io<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Io").field("interactive", &self.interactive).finish_non_exhaustive()
     }
+}
+
+/// Whether this is a regular file that somebody else than its owner can read.
+pub fn is_open_to_others(stream: &impl std::os::fd::AsFd) -> bool {
+    rustix::fs::fstat(stream).is_ok_and(|stat| {
+        rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::RegularFile
+            && stat.st_mode & 0o077 != 0
+    })
 }
 
 /// How a verb that changes something says what it did.

@@ -44,7 +44,10 @@ pub(super) struct Man {
 impl Man {
     pub(super) fn run(&self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let failed = |error: std::io::Error| {
-            Fault::new(Kind::Unavailable, format!("the manual cannot be written to {}: {error}", self.dir.display()))
+            // As for any other place that is named and not there.
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let kind = if missing { Kind::NotFound } else { Kind::Unavailable };
+            Fault::new(kind, format!("the manual cannot be written to {}: {error}", self.dir.display()))
                 .hint("name a folder that is there and that you may write to")
         };
         clap_mangen::generate_to(Cli::command().disable_help_subcommand(true), &self.dir).map_err(failed)?;

@@ -45,7 +45,7 @@ use crate::front::control::client::CallError;
 use crate::front::control::protocol::Request;
 pub use declared::rewritten;
 use io::Json;
-pub use io::{Io, Stop};
+pub use io::{Io, Stop, is_open_to_others};
 pub use session::Session;
 
 /// An SSH gateway that enforces read-only deploy keys for git
@@ -187,13 +187,14 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
     if let Some(not_run) = crate::sandbox::enter(&args, io.err) {
         return not_run;
     }
-    let cli = match Cli::try_parse_from(args) {
+    let told = exit::Told::by(&args);
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
-        Err(error) => return exit::usage(&error, io),
+        Err(error) => return exit::usage(&error, &args, io),
     };
     let mut context = Context { io, config: cli.config };
     let result = cli.noun.run(&mut context);
-    exit::code(result, io)
+    exit::code(result, told, io)
 }
 
 #[cfg(test)]

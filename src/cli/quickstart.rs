@@ -43,7 +43,7 @@ impl Args {
         std::fs::create_dir_all(&self.dir).map_err(failed)?;
         let dir = self.dir.canonicalize().map_err(failed)?;
         own(&dir)?;
-        let site = Site { config: dir.join("config.toml"), dir };
+        let site = Site { config: dir.join("config.toml"), dir, once: self.once };
         let config = site.prepare(context.io)?;
         if log::start(log::Settings { level: tracing::Level::WARN, ..config.log }).is_err() {
             tracing::debug!("the log was started before");
@@ -97,6 +97,8 @@ fn own(dir: &Path) -> Result<(), Fault> {
 struct Site {
     dir: PathBuf,
     config: PathBuf,
+    /// It does not stay up.
+    once: bool,
 }
 
 impl Site {
@@ -109,7 +111,8 @@ impl Site {
             self.write("config.toml", &text)?;
         }
         let (mut input, mut nowhere) = (std::io::empty(), std::io::sink());
-        let mut silent = Io { input: &mut input, out: &mut nowhere, err: &mut *io.err, interactive: false };
+        let mut silent =
+            Io { input: &mut input, out: &mut nowhere, err: &mut *io.err, interactive: false, out_is_open: false };
         super::init::Args::at(self.dir.clone()).run(&mut Context { io: &mut silent, config: None })?;
         let config = Config::load(&self.config).map_err(exit::config_faults)?;
         io.say(format_args!("config, keys and state are in {}", self.dir.display()))?;
@@ -157,7 +160,10 @@ impl Site {
         let program =
             std::env::current_exe().map_or_else(|_| "pullgate".to_owned(), |path| shell(&path.display().to_string()));
         let config_file = shell(&self.config.display().to_string());
-        io.say("\nIn another terminal, paste:\n")?;
+        io.say(match self.once {
+            false => "\nIn another terminal, paste:\n",
+            true => "\nIt stops now. Without --once it stays up, and these can be pasted into another terminal:\n",
+        })?;
         for line in [
             format!("  {ssh} git clone {url} /tmp/pullgate-sample-$$"),
             format!("  {ssh} git ls-remote {url}"),
@@ -183,6 +189,12 @@ impl Site {
         let (key, public) = (self.dir.join("agent_key"), self.dir.join("agent_key.pub"));
         if !key.exists() {
             let out = key.display().to_string();
+            // The other half of a key that somebody took away: no file is ever written over.
+            if let Err(error) = std::fs::remove_file(&public)
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                return Err(Fault::new(Kind::Unavailable, format!("{}: {error}", public.display())).into());
+            }
             return self.pullgate(&[&["key", "generate", ACCOUNT, LABEL, "--out", &out][..], &grant].concat(), io);
         }
         let unread = |error: &dyn std::fmt::Display| {
@@ -195,7 +207,7 @@ impl Site {
         self.write("agent_key.pub", &format!("{line}\n"))?;
         let public = public.display().to_string();
         let (mut input, mut out, mut err) = (std::io::empty(), std::io::sink(), std::io::sink());
-        let mut silent = Io { input: &mut input, out: &mut out, err: &mut err, interactive: false };
+        let mut silent = Io { input: &mut input, out: &mut out, err: &mut err, interactive: false, out_is_open: false };
         let config = self.config.display().to_string();
         let whereis = ["pullgate", "--config", &config, "whereis", &public].map(std::ffi::OsString::from);
         if super::run(whereis, &mut silent) == 0 {

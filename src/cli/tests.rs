@@ -9,7 +9,10 @@ fn typed(dir: &Path, args: &[&str], input: &str) -> (u8, String, String) {
     let args = [OsString::from("pullgate")].into_iter().chain(args.iter().map(OsString::from));
     let args = args.chain([OsString::from("--config"), config]);
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = run(args, &mut Io { input: &mut input.as_bytes(), out: &mut out, err: &mut err, interactive: true });
+    let code = run(
+        args,
+        &mut Io { input: &mut input.as_bytes(), out: &mut out, err: &mut err, interactive: true, out_is_open: false },
+    );
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -61,7 +64,8 @@ impl std::io::Write for Gone {
 #[test]
 fn the_exit_code_is_said_even_when_nobody_reads_the_error() {
     let (mut out, mut err) = (Gone, Gone);
-    let mut io = Io { input: &mut std::io::empty(), out: &mut out, err: &mut err, interactive: false };
+    let mut io =
+        Io { input: &mut std::io::empty(), out: &mut out, err: &mut err, interactive: false, out_is_open: false };
     let args = ["pullgate", "--config", "/nonexistent/config.toml", "key", "list"].map(OsString::from);
     assert_eq!(run(args, &mut io), 6);
 }

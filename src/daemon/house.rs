@@ -118,7 +118,7 @@ pub struct Shell {
 #[derive(Debug)]
 pub struct House {
     pub(super) config: Config,
-    store: Store,
+    pub(super) store: Store,
     pub(super) door: Arc<Door>,
     pub(super) reloader: Arc<Reloader>,
     pub(super) admin: Admin,

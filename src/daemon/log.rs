@@ -1,4 +1,8 @@
 //! The log: diagnostics for operators, on standard error. Decisions are in the audit file, not here.
+//!
+//! What is logged of a connection stands in its span, with a number, the client's address and, once it is logged in, its key;
+//! and what is logged of a fetch in that one's, with the id that the client is shown. At `info` a gateway at work says nothing of
+//! what goes well: a thousand clones a minute leave no line.
 
 use std::fmt;
 

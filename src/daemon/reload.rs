@@ -71,7 +71,7 @@ impl Reloader {
 }
 
 /// What differs and cannot be changed while a daemon runs, by its name in the file.
-fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
+pub(in crate::daemon) fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'static str> {
     let Config {
         file: _,
         state_dir,

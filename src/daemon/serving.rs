@@ -52,7 +52,8 @@ impl Serving {
         ends.accepting = CancellationToken::new();
         *watched = sockets.metrics.as_ref().map(|listener| {
             let numbers = meter::numbers(house);
-            let door = metrics::Door::new(numbers, house.lookup.clone(), ends.accepting.clone());
+            let (lookup, store) = (house.lookup.clone(), house.store.clone());
+            let door = metrics::Door::new(numbers, lookup, store, ends.accepting.clone());
             if let Some(address) = house.config.metrics {
                 tracing::info!(%address, "metrics are told");
             }

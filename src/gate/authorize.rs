@@ -95,6 +95,7 @@ impl Fetch {
         let repo = self.repo.name().clone();
         let reason = match why {
             Unserved::Repository => Reason::Repository { repo, why: String::new() },
+            Unserved::NotThere => Reason::NotThere { repo },
             Unserved::TimedOut => Reason::TimedOut { repo },
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
@@ -126,6 +127,8 @@ impl Fetch {
 pub enum Unserved {
     /// git could not serve the repository.
     Repository,
+    /// It has not, or no more, what the client asked for.
+    NotThere,
     /// One of our clocks ran out.
     TimedOut,
     /// The client sent more than it may.

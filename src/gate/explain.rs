@@ -89,8 +89,10 @@ fn remedy(reason: &Reason, record: &KeyRecord, repo: &RepoPath) -> String {
         Reason::Repository { .. } => format!("mend the repository; pullgate repo show {repo}"),
         Reason::SharedObjects { other, .. } => format!("pullgate key grant {name} {other}"),
         Reason::Removed => "register the key".to_owned(),
-        Reason::Unavailable(_) | Reason::Declined(_) | Reason::TimedOut { .. } | Reason::Flooded { .. } => {
-            "try again".to_owned()
-        }
+        Reason::Unavailable(_)
+        | Reason::Declined(_)
+        | Reason::NotThere { .. }
+        | Reason::TimedOut { .. }
+        | Reason::Flooded { .. } => "try again".to_owned(),
     }
 }

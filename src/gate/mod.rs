@@ -80,6 +80,8 @@ impl Gate {
         let event =
             Event::Refused { subject: subject.clone(), code, reason: reason.to_string(), asked: reason.asked() };
         self.audit.record(&id, event);
+        // Who is looking for the cause of one build's trouble has both in one place.
+        tracing::debug!(id, code = refusal.code().as_str(), "refused");
         refusal
     }
 }

@@ -126,6 +126,7 @@ pub(super) enum Reason {
     Unavailable(String),
     Repository { repo: RepoPath, why: String },
     SharedObjects { repo: RepoPath, other: RepoPath },
+    NotThere { repo: RepoPath },
     TimedOut { repo: RepoPath },
     Flooded { repo: RepoPath },
     Declined(Declined),
@@ -157,6 +158,7 @@ impl fmt::Display for Reason {
             Self::SourceAddress { from: None } => f.write_str("the address is not known"),
             Self::Unavailable(why) => f.write_str(why),
             Self::Repository { why, .. } => f.write_str(why),
+            Self::NotThere { .. } => f.write_str("what was asked for is not in it"),
             Self::TimedOut { .. } => f.write_str("a clock ran out"),
             Self::Flooded { .. } => f.write_str("the client sent too much"),
             Self::SharedObjects { other, .. } => write!(f, "it borrows objects from {other}, which no grant covers"),
@@ -184,6 +186,7 @@ impl Reason {
             Self::NotGranted { repo }
             | Self::Missing { repo }
             | Self::Repository { repo, .. }
+            | Self::NotThere { repo }
             | Self::TimedOut { repo }
             | Self::Flooded { repo }
             | Self::SharedObjects { repo, .. } => repo.to_string(),
@@ -209,7 +212,7 @@ impl Reason {
             Self::Removed => Code::Removed,
             Self::SourceAddress { .. } => Code::SourceAddress,
             Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => Code::Unavailable,
-            Self::Repository { .. } => Code::Repository,
+            Self::Repository { .. } | Self::NotThere { .. } => Code::Repository,
             Self::SharedObjects { .. } => Code::SharedObjects,
             Self::TimedOut { .. } => Code::TimedOut,
             Self::Flooded { .. } => Code::Flooded,
@@ -255,6 +258,9 @@ impl Reason {
             }
             Self::Repository { repo, .. } => {
                 format!("{repo}: the repository cannot be served as it is; an operator of this gateway can see why")
+            }
+            Self::NotThere { repo } => {
+                format!("{repo}: that is not in the repository, or no more, as after a forced push; fetch again")
             }
             Self::TimedOut { repo } => {
                 format!("{repo}: nothing moved for too long, or the fetch took too long; fetch again, or less at once")

@@ -194,6 +194,10 @@ impl Git {
         // git's own complaint is in our log, and could name our paths; the client hears ours.
         let words = match ended {
             Ended::Served | Ended::ClientGone => None,
+            // A commit that went between the list of refs and the request for it, or one that somebody pinned.
+            Ended::Failed if error.as_ref().is_some_and(|error| error.starts_with(NOT_THERE)) => {
+                Some(fetch.unserved(Unserved::NotThere))
+            }
             Ended::Failed => Some(fetch.unserved(why)),
             Ended::TimedOut => Some(fetch.unserved(Unserved::TimedOut)),
             Ended::Flooded => Some(fetch.unserved(Unserved::Flooded)),
@@ -219,6 +223,9 @@ impl Git {
         (Finished { status, ended }, outbound)
     }
 }
+
+/// How git says that an object which was asked for is not to be had (upload-pack.c).
+const NOT_THERE: &str = "upload-pack: not our ref ";
 
 /// What to say when git cannot be started.
 fn cannot_start(error: &std::io::Error) -> Unserved {

@@ -107,6 +107,12 @@ impl Store {
         Ok(Self { root, owners })
     }
 
+    /// Whether the root is there and can be entered now. Waits for as long as its file system does.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        std::fs::metadata(&self.root).is_ok_and(|root| root.is_dir())
+    }
+
     /// The root folder, without symbolic links.
     #[must_use]
     pub fn root(&self) -> &Path {

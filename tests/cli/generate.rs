@@ -124,3 +124,40 @@ fn for_scripts_the_new_key_is_in_the_object() {
     assert_eq!((&made["private_key"], &made["private_key_file"]), (&serde_json::Value::Null, &"new".into()));
     assert!(site.path("new").exists());
 }
+
+#[test]
+fn the_public_half_lies_beside_the_private_one() {
+    let site = Site::with_acme();
+    site.ok(&["key", "generate", "acme", "ci", "--out", "ci.key"]);
+    let public = std::fs::read_to_string(site.path("ci.key.pub")).unwrap();
+    let private = PrivateKey::from_openssh(std::fs::read_to_string(site.path("ci.key")).unwrap()).unwrap();
+    assert_eq!(public, format!("{}\n", private.public_key().to_openssh().unwrap()));
+    assert!(site.ok(&["whereis", "ci.key.pub"]).out.contains("acme/ci"));
+    // Neither is written over, and neither is left when the key is not registered.
+    std::fs::remove_file(site.path("ci.key")).unwrap();
+    let again = site.run(&["key", "generate", "acme", "other", "--out", "ci.key"]);
+    assert!(again.code == 4 && again.err.contains("ci.key.pub cannot be made"), "{again}");
+    assert!(!site.path("ci.key").exists() && std::fs::read_to_string(site.path("ci.key.pub")).unwrap() == public);
+    assert_eq!(site.run(&["key", "generate", "acme", "ci", "--out", "x"]).code, 4);
+    assert!(!site.path("x").exists() && !site.path("x.pub").exists());
+    let told = site.ok(&["key", "rotate", "acme/ci", "--generate", "--out", "new", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told.out).unwrap();
+    assert_eq!((&told["private_key_file"], &told["public_key_file"]), (&"new".into(), &"new.pub".into()));
+    assert!(site.path("new.pub").exists());
+}
+
+#[test]
+fn a_secret_does_not_go_where_others_can_read_it() {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let site = Site::with_acme();
+    let to = |name: &str, mode: u32| {
+        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(site.path(name)).unwrap();
+        let ran = site.command(&["key", "generate", "acme", "ci"]).stdout(Stdio::from(file)).output().unwrap();
+        (ran.status.code(), String::from_utf8(ran.stderr).unwrap(), std::fs::read_to_string(site.path(name)).unwrap())
+    };
+    let (code, err, file) = to("open", 0o644);
+    assert!(code == Some(2) && file.is_empty() && err.contains("hint: name the file with --out FILE"), "{err}");
+    assert_eq!(site.run(&["key", "show", "acme/ci"]).code, 3, "nothing was registered");
+    let (code, err, file) = to("closed", 0o600);
+    assert!(code == Some(0) && PrivateKey::from_openssh(file).is_ok(), "{err}");
+}

@@ -76,7 +76,8 @@ fn sshfp_records_are_those_of_ssh_keygen() {
     let mut theirs = String::new();
     for name in ["ssh_host_ed25519_key", "ssh_host_ecdsa_key"] {
         let public = site.path("keys").join(format!("{name}.pub"));
-        let records = keygen(&["-r", "git.example.org", "-f", public.to_str().unwrap()]);
+        // It takes the name as it is, and a zone file one without a final dot for one below its own.
+        let records = keygen(&["-r", "git.example.org.", "-f", public.to_str().unwrap()]);
         // Type 1 is SHA-1, which we do not publish.
         theirs
             .extend(records.lines().filter(|line| line.split(' ').nth(4) == Some("2")).map(|line| format!("{line}\n")));

@@ -137,3 +137,18 @@ fn many_processes_register_one_key_and_one_of_them_holds_it() {
 fn rounds() -> usize {
     std::env::var("PULLGATE_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
+
+#[test]
+fn an_overlap_that_is_over_is_told_of_as_that() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub"]);
+    site.ok(&["key", "rotate", "acme/ci", "--key", "b.pub", "--overlap", "7d"]);
+    let show = |key: &str| site.ok(&["key", "show", key]).out;
+    assert!(
+        show("acme/ci").contains("acme/ci-2; this key ends 2") && show("acme/ci-2").contains("acme/ci, which ends 2")
+    );
+    site.ok(&["key", "expire", "acme/ci", "1s"]);
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    let (old, new) = (show("acme/ci"), show("acme/ci-2"));
+    assert!(old.contains("acme/ci-2; this key ended 2") && new.contains("acme/ci, which ended 2"), "{old}{new}");
+}

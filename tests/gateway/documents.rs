@@ -16,6 +16,7 @@ fn quickstart_clones_refuses_a_push_and_can_be_run_again() {
         assert!(said.contains("fatal: remote error: this gateway is read-only"), "{said}");
         assert!(said.contains("Keep notes"), "{said}");
         assert_eq!(said.contains("wrote the private key"), round == 1, "{said}");
+        assert!(said.contains("It stops now.") && !said.contains("In another terminal"), "{said}");
         let log = run(plain_git(&site.join("first-clone")).args(["log", "--oneline"])).ok();
         assert_eq!(log.lines().count(), 3);
     }

@@ -17,6 +17,7 @@ mod cells;
 mod ci_pages;
 mod ci_tools;
 mod clones;
+mod commands;
 mod crash;
 mod delta_bomb;
 #[path = "../storage/disk.rs"]
@@ -33,6 +34,7 @@ mod hostile_clients;
 mod hostile_repos;
 mod keys;
 mod leaks;
+mod logs;
 mod messages;
 mod metrics;
 mod polls;

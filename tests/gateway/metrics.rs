@@ -248,3 +248,19 @@ fn a_journal_that_takes_no_changes_is_told() {
     assert_eq!(gateway.stop(), Some(0));
     drop(gateway);
 }
+
+/// A store that is not mounted any more: a balancer sends clients elsewhere until it is back.
+#[test]
+fn a_gateway_without_its_store_is_not_ready() {
+    let (gateway, address) = watched(|config| config);
+    gateway.repo("acme/app");
+    wait_until("all is well", || get(address, "/readyz") == (200, "ok\n".to_owned()));
+    std::fs::rename(gateway.path("repositories"), gateway.path("elsewhere")).unwrap();
+    wait_until("it is not ready any more", || get(address, "/readyz").0 == 503);
+    let (_, why) = get(address, "/readyz");
+    assert!(why.starts_with("the store is not there") && !why.contains("repositories"), "{why}");
+    assert_eq!(Numbers::of(address).get("pullgate_ready"), 0.0);
+    assert_eq!(get(address, "/healthz"), (200, "ok\n".to_owned()));
+    std::fs::rename(gateway.path("elsewhere"), gateway.path("repositories")).unwrap();
+    wait_until("all is well again", || get(address, "/readyz") == (200, "ok\n".to_owned()));
+}

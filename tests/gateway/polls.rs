@@ -263,7 +263,12 @@ fn odd_requests_are_gits_to_answer() {
     let said = String::from_utf8_lossy(&said);
     let line = said.rsplit_once("ERR ").unwrap().1;
     let start = "upload-pack: not our ref 0123456789012345678901234567890123456789: acme/app: ";
-    assert!(line.starts_with(start) && line.contains("[repository] (id "), "{said}");
+    assert!(
+        line.starts_with(start)
+            && line.contains("that is not in the repository, or no more")
+            && line.contains("[repository] (id "),
+        "{said}"
+    );
 }
 
 /// A name of one process is nobody else's.

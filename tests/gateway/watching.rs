@@ -201,3 +201,23 @@ fn a_query_for_what_is_not_told_is_refused() {
     }
     assert_eq!(asked("a_pullgate_x + pullgate_y{a!=\"b\"}"), [("pullgate_y".to_owned(), vec!["a".to_owned()])]);
 }
+
+/// Each folder of `contrib`, and each document, is in the package; and each source that the package names is there.
+#[test]
+fn the_package_has_the_dashboard_the_rules_and_the_documents() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest: toml::Table = std::fs::read_to_string(root.join("Cargo.toml")).unwrap().parse().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let sources: Vec<&str> = assets.iter().map(|asset| asset[0].as_str().unwrap()).collect();
+    for source in sources.iter().filter(|source| !source.starts_with("target/")) {
+        let place = root.join(source.rsplit_once('*').map_or(*source, |(folder, _)| folder));
+        assert!(place.exists(), "{source} is not there");
+    }
+    for folder in std::fs::read_dir(root.join("contrib")).unwrap() {
+        let wanted = format!("contrib/{}/*", folder.unwrap().file_name().to_str().unwrap());
+        assert!(sources.contains(&wanted.as_str()), "{wanted} is not packaged");
+    }
+    for wanted in ["docs/*.md", "docs/ci/*.md", "docs/decisions/*.md", "CHANGELOG.md"] {
+        assert!(sources.contains(&wanted), "{wanted} is not packaged");
+    }
+}

@@ -65,9 +65,10 @@ impl<'a> List<'a> {
         for path in files {
             if is_stdin(path) {
                 // Read by one hand, written by the other.
-                let Io { input, out, err, interactive } = io;
-                let mut rest =
-                    Io { input: &mut std::io::empty(), out: &mut **out, err: &mut **err, interactive: *interactive };
+                let Io { input, out, err, interactive, out_is_open } = io;
+                let (interactive, out_is_open) = (*interactive, *out_is_open);
+                let empty = &mut std::io::empty();
+                let mut rest = Io { input: empty, out: &mut **out, err: &mut **err, interactive, out_is_open };
                 self.stream(&mut **input, path, |list, line| list.show(line, &mut rest))?;
                 continue;
             }

@@ -2,9 +2,13 @@
 //!
 //! A new look at something is a function in [`LOOKS`].
 
+mod clocks;
 mod files;
 mod git;
+mod grants;
 mod host_keys;
+mod keys;
+mod pages;
 mod ports;
 mod registry;
 mod repositories;
@@ -19,11 +23,13 @@ use crate::admin::fault::Kind;
 use crate::daemon::config::{Config, ConfigError, ENVIRONMENT};
 
 /// What a look found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Severity {
     /// As it should be.
     Ok,
+    /// As it may be, and worth knowing.
+    Notice,
     /// It works, and should be otherwise.
     Warning,
     /// It does not work, or is not safe.
@@ -46,6 +52,10 @@ impl Finding {
         Self { severity: Severity::Ok, subject: subject.to_owned(), fact: fact.into(), remedy: None }
     }
 
+    fn notice(subject: &str, fact: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { severity: Severity::Notice, remedy: Some(remedy.into()), ..Self::ok(subject, fact) }
+    }
+
     fn warning(subject: &str, fact: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, remedy: Some(remedy.into()), ..Self::ok(subject, fact) }
     }
@@ -66,7 +76,9 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::audit_file,
     files::audit_key,
     files::control_socket,
+    clocks::agree,
     ports::listen,
+    ports::announced,
     git::serves,
     registry::opens,
     registry::journal,
@@ -74,7 +86,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
 
 /// Look for everything that is wrong with this installation
 ///
-/// Exits with 2 when there are errors; warnings alone are no failure.
+/// Exits with 2 when there are errors; warnings and notices alone are no failure.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Write JSON
@@ -118,6 +130,7 @@ fn config_findings(error: ConfigError) -> Vec<Finding> {
 fn show(finding: &Finding, context: &mut Context<'_, '_>) -> Result<(), Stop> {
     let severity = match finding.severity {
         Severity::Ok => "ok",
+        Severity::Notice => "notice",
         Severity::Warning => "warning",
         Severity::Error => "error",
     };

@@ -18,6 +18,36 @@ pub(super) fn listen(config: &Config) -> Vec<Finding> {
     all.map(|(subject, address)| one(subject, address, runs)).collect()
 }
 
+/// Clients are told an address that is none of this machine alone, and nobody but this machine is let in.
+pub(super) fn announced(config: &Config) -> Vec<Finding> {
+    let ssh = &config.ssh;
+    let far = !is_loopback(&ssh.public_address.host);
+    // Behind a balancer on this machine it is meant so.
+    let near = ssh.balancers.is_empty() && ssh.listen.iter().all(|address| address.ip().is_loopback());
+    let told = || {
+        let listen: Vec<_> = ssh.listen.iter().map(ToString::to_string).collect();
+        Finding::warning(
+            "ssh.public_address",
+            format!(
+                "clients are told {}, and it listens on loopback alone ({})",
+                ssh.public_address,
+                listen.join(", ")
+            ),
+            "write listen = [\"0.0.0.0:PORT\", \"[::]:PORT\"] under [ssh]; as it is, only a forwarder on this machine or \
+             pullgate.socket can let them in",
+        )
+    };
+    (far && near).then(told).into_iter().collect()
+}
+
+/// Whether it names the machine that it is said on.
+fn is_loopback(host: &str) -> bool {
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let address = host.parse::<std::net::IpAddr>();
+    // RFC 6761 §6.3: all names below `localhost` too.
+    name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 fn one(subject: &str, address: SocketAddr, runs: bool) -> Finding {
     match TcpListener::bind(address) {
         Ok(_) => Finding::ok(subject, format!("{address} is free")),
@@ -46,6 +76,22 @@ fn one(subject: &str, address: SocketAddr, runs: bool) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_that_nobody_far_away_can_reach_is_told_of() {
+        let found = |text: &str| {
+            let text = format!("[ssh]\n{text}");
+            announced(&Config::parse(&text, std::path::Path::new("/srv/config.toml")).unwrap()).len()
+        };
+        let (far, near) = ("public_address = 'git.example.org'", "listen = ['127.0.0.1:22', '[::1]:22']");
+        assert_eq!(found(&format!("{far}\n{near}")), 1);
+        assert_eq!(found(near), 0);
+        assert_eq!(found(&format!("{far}\nlisten = ['127.0.0.1:22', '0.0.0.0:2222']")), 0);
+        assert_eq!(found(&format!("{far}\n{near}\nproxy_protocol_from = ['127.0.0.1']")), 0);
+        for host in ["localhost", "127.0.0.53", "[::1]:22", "app.localhost."] {
+            assert_eq!(found(&format!("public_address = '{host}'\n{near}")), 0, "{host}");
+        }
+    }
 
     #[test]
     fn a_taken_port_is_found() {

@@ -1,10 +1,13 @@
-//! Does the daemon answer, or does the registry open; and is the journal whole.
+//! Does the daemon answer, or does the registry open; what is in it that should not be; and is the journal whole.
 
-use super::Finding;
+use jiff::Timestamp;
+
+use super::pages::{self, Budget};
+use super::{Finding, grants, keys};
 use crate::cli::Session;
 use crate::daemon::config::Config;
 use crate::front::control::client::CallError;
-use crate::front::control::protocol::Request;
+use crate::front::control::protocol::{KeyFilter, Request};
 use crate::registry::{self, OpenError, Verified};
 
 const SUBJECT: &str = "registry";
@@ -19,10 +22,32 @@ pub(super) fn opens(config: &Config) -> Vec<Finding> {
         Session::Socket(socket) => format!("a daemon answers at {}", socket.display()),
         Session::Local(..) => format!("no daemon runs; {} opens", config.registry_dir().display()),
     };
-    match session.call(Request::AccountList { after: None }) {
-        Ok(_) => vec![Finding::ok(SUBJECT, fact)],
-        Err(error) => bad(error),
+    if let Err(error) = session.call(Request::AccountList { after: None }) {
+        return bad(error);
     }
+    let mut found = vec![Finding::ok(SUBJECT, fact)];
+    found.extend(contents(&session, config).unwrap_or_else(bad));
+    found
+}
+
+/// One look at each key, as many as there is time for.
+fn contents(session: &Session, config: &Config) -> Result<Vec<Finding>, CallError> {
+    let (mut ends, mut grants) = (keys::Ends::new(Timestamp::now()), grants::Grants::new(session, config)?);
+    let mut count = 0;
+    let cut = pages::keys(session, &KeyFilter::default(), Budget::USUAL, |key| {
+        count += 1;
+        ends.look(key);
+        grants.iter_mut().for_each(|grants| grants.look(key));
+    })?;
+    let mut found = ends.told(cut);
+    found.extend(grants.iter().flat_map(|grants| grants.told(cut)));
+    if cut {
+        let fact = format!("there was time for the first {count} of them, by their names");
+        let remedy =
+            "`pullgate key list --expired` and `--expiring 30d` look at all; `pullgate repo show REPO` at one grant";
+        found.push(Finding::notice("keys", fact, remedy));
+    }
+    Ok(found)
 }
 
 /// Reads the whole journal, also while a daemon appends to it, and the older ones that compaction left.

@@ -41,6 +41,8 @@ pub(super) fn shape(config: &Config) -> Vec<Finding> {
             None => fine += 1,
         }
     }
+    // What does not work before what costs.
+    found.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     let unsaid = found.len().saturating_sub(SHOWN);
     found.truncate(SHOWN);
     if unsaid > 0 {
@@ -58,7 +60,34 @@ pub(super) fn shape(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// What git opens at once in each repository, and a file of nothing else.
+const FILES: [&str; 3] = ["HEAD", "config", "packed-refs"];
+
+/// A file of the repository that is none. git waits for ever for whoever would write to a FIFO, until a clock of ours ends it.
+fn strange(store: &Store, name: &RepoPath) -> Option<Finding> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let folder = store.root().join(format!("{name}.git"));
+    FILES.into_iter().find_map(|file| {
+        let path = folder.join(file);
+        let kind = path.symlink_metadata().ok()?.file_type();
+        let is = match () {
+            () if kind.is_fifo() => "a FIFO, for whose writer git waits until the client is turned away",
+            () if kind.is_socket() => "a socket",
+            () if kind.is_block_device() || kind.is_char_device() => "a device",
+            () => return None,
+        };
+        let path = quoted(&path.display().to_string());
+        let remedy = format!(
+            "find out who put it there, then `rm {path}`, and take the file from where the repository comes from"
+        );
+        Some(Finding::error(SUBJECT, format!("{name}: its {file} is {is}"), remedy))
+    })
+}
+
 fn finding(store: &Store, name: &RepoPath) -> Option<Finding> {
+    if let Some(strange) = strange(store, name) {
+        return Some(strange);
+    }
     match store.open(name).and_then(|repo| Ok((repo.health()?, repo.path().to_owned()))) {
         Ok((health, path)) => {
             let (faults, commands) = judged(&health);

@@ -19,7 +19,7 @@ use crate::front::control::protocol::Request;
 pub(in crate::cli) struct Args {
     #[command(flatten)]
     about: About,
-    /// Write the private key to this new file (mode 0600) instead of standard output
+    /// Write the private key to this new file (mode 0600) instead of standard output, and the public one to FILE.pub
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]

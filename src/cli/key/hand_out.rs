@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::secret::{NewFile, Pair};
 use crate::admin::Done;
-use crate::admin::fault::Fault;
+use crate::admin::fault::{Fault, Kind};
 use crate::cli::Session;
 use crate::cli::io::{Io, Json, Stop, wrote};
 use crate::front::control::client::CallError;
@@ -22,6 +22,8 @@ struct Told<'a> {
     private_key: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     private_key_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key_file: Option<String>,
 }
 
 /// A new pair on its way to its owner.
@@ -45,16 +47,26 @@ impl HandOut<'_> {
         lost: impl FnOnce(&Session) -> Stop,
     ) -> Result<(), Stop> {
         let Self { session, pair, out, json, name } = self;
-        let told = |done, private_key, private_key_file| Told {
+        let told = |done, private_key, [private_key_file, public_key_file]: [Option<String>; 2]| Told {
             done,
             public_key: &pair.public,
             private_key,
             private_key_file,
+            public_key_file,
         };
         let Some(path) = out else {
+            if io.out_is_open {
+                // Before anything is registered: ssh would not use such a key either.
+                return Err(Fault::new(
+                    Kind::Invalid,
+                    "standard output is a file that others can read, and no place for a private key",
+                )
+                .hint("name the file with --out FILE, or say `umask 077` first")
+                .into());
+            }
             let done = session.change(request)?;
             if json.json {
-                return io.json(&told(&done, Some(&pair.private), None)).map_err(|_| lost(session));
+                return io.json(&told(&done, Some(&pair.private), [None, None])).map_err(|_| lost(session));
             }
             io.warn(&done)?;
             return match wrote(write!(io.out, "{}", *pair.private).and_then(|()| io.out.flush())) {
@@ -64,17 +76,21 @@ impl HandOut<'_> {
         };
         // The file comes first: a key whose private half cannot be written must not be registered.
         let file = NewFile::write(&path, &pair.private)?;
+        let (beside, public) = NewFile::beside(&path, &pair.public)?;
         match session.change(request) {
             Ok(done) => {
                 file.keep();
+                public.keep();
                 if json.json {
-                    return io.json(&told(&done, None, Some(path.display().to_string())));
+                    let files = [&path, &beside].map(|path| Some(path.display().to_string()));
+                    return io.json(&told(&done, None, files));
                 }
                 io.done(&done, json)?;
-                io.say(format_args!("wrote the private key to {}", path.display()))
+                io.say(format_args!("wrote the private key to {}, and the public one beside it (.pub)", path.display()))
             }
             Err(CallError::Lost(fault)) => {
                 file.keep();
+                public.keep();
                 Err(Fault { hint: None, ..fault }
                     .hint(format!(
                         "whether the key was registered is not known: look with `pullgate key show {name}`; its private \

@@ -29,7 +29,7 @@ pub(in crate::cli) struct Args {
     /// Make the new key pair; its private half is written once and stored nowhere else
     #[arg(long, conflicts_with = "key")]
     generate: bool,
-    /// Write the new private key to this new file (mode 0600) instead of standard output
+    /// Write the new private key to this new file (mode 0600) instead of standard output, and the public one to FILE.pub
     #[arg(long, value_name = "FILE", requires = "generate")]
     out: Option<PathBuf>,
     /// The new key's label; without it, the old one with a number behind it

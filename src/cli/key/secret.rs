@@ -38,16 +38,29 @@ impl Pair {
     }
 }
 
-/// A file that was made for a private key. Unless it is kept, it is removed again.
+/// A file that was made for one half of a key. Unless it is kept, it is removed again.
 pub(super) struct NewFile {
     path: PathBuf,
     kept: bool,
 }
 
 impl NewFile {
-    /// Makes the file with mode 0600 and writes the key, durably. A file that is there is never touched, and a link is not
+    /// Makes the file of the private half, with mode 0600, and writes it durably. A file that is there is never touched, and a link is not
     /// followed: `O_EXCL` sees to both (open(2)).
     pub(super) fn write(path: &Path, private: &str) -> Result<Self, Fault> {
+        Self::with_mode(path, 0o600, private)
+    }
+
+    /// The same for the public half, beside it: `FILE.pub`, where ssh and its tools look for it.
+    pub(super) fn beside(path: &Path, public: &str) -> Result<(PathBuf, Self), Fault> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".pub");
+        let path = PathBuf::from(name);
+        let file = Self::with_mode(&path, 0o644, &format!("{public}\n"))?;
+        Ok((path, file))
+    }
+
+    fn with_mode(path: &Path, mode: u32, text: &str) -> Result<Self, Fault> {
         let failed = |error: &io::Error| {
             let fault = Fault::new(Kind::Unavailable, format!("{} cannot be made: {error}", path.display()));
             match error.kind() == io::ErrorKind::AlreadyExists {
@@ -57,9 +70,9 @@ impl NewFile {
             .field("out")
         };
         let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| failed(&error))?;
+            OpenOptions::new().write(true).create_new(true).mode(mode).open(path).map_err(|error| failed(&error))?;
         let made = Self { path: path.to_owned(), kept: false };
-        write(&mut file, private).map_err(|error| failed(&error))?;
+        write(&mut file, text).map_err(|error| failed(&error))?;
         Ok(made)
     }
 
@@ -69,8 +82,8 @@ impl NewFile {
     }
 }
 
-fn write(file: &mut File, private: &str) -> io::Result<()> {
-    file.write_all(private.as_bytes())?;
+fn write(file: &mut File, text: &str) -> io::Result<()> {
+    file.write_all(text.as_bytes())?;
     file.sync_all()
 }
 

@@ -1,5 +1,7 @@
 //! `pullgate key show`
 
+use jiff::Timestamp;
+
 use crate::admin::view::{GrantUse, KeyState, KeyView};
 use crate::cli::Context;
 use crate::cli::io::{Io, Stop};
@@ -55,11 +57,11 @@ pub(in crate::cli) fn show(key: &KeyView, json: bool, io: &mut Io<'_>) -> Result
         lines.push(("suspended", format!("{} by {}{reason}", time(suspended.at), suspended.by)));
     }
     if let Some(rotation) = &key.replaces {
-        lines.push(("replaces", format!("{}, which ends {}", rotation.name, time(rotation.until))));
+        lines.push(("replaces", format!("{}, which {}", rotation.name, ending(rotation.until))));
         lines.extend(uses(&key.old_uses).into_iter().map(|line| ("old key used", line)));
     }
     if let Some(rotation) = &key.replaced_by {
-        lines.push(("replaced by", format!("{}; this key ends {}", rotation.name, time(rotation.until))));
+        lines.push(("replaced by", format!("{}; this key {}", rotation.name, ending(rotation.until))));
     }
     lines.push(("last used", key.last_used.as_ref().map_or_else(|| "never".to_owned(), used)));
     lines.extend(uses(&key.grant_uses).into_iter().map(|line| ("by grant", line)));
@@ -75,6 +77,12 @@ pub(in crate::cli) fn show(key: &KeyView, json: bool, io: &mut Io<'_>) -> Result
         lines.push(("note", key.note.clone()));
     }
     lines.into_iter().try_for_each(|(name, value)| io.say(format_args!("{name:12} {value}")))
+}
+
+/// `ends …`, or `ended …`.
+fn ending(at: Timestamp) -> String {
+    let word = if at <= Timestamp::now() { "ended" } else { "ends" };
+    format!("{word} {}", time(at))
 }
 
 /// One use, in a line.

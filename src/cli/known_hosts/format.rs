@@ -56,14 +56,15 @@ pub(super) fn openssh(entries: &[Entry]) -> String {
     entries.iter().map(|entry| format!("{} {}\n", entry.host, entry.key)).collect()
 }
 
-/// `|1|salt|HMAC-SHA1(salt, host)`, both in base64 (OpenSSH's hostfile.c); a salt for each line.
+/// `|1|salt|HMAC-SHA1(salt, host)`, both in base64 (OpenSSH's hostfile.c); a salt for each line. ssh looks a name up in lower
+/// case (`ssh_connect` of its ssh.c), and a hash of another spelling would never be found.
 pub(super) fn hashed(entries: &[Entry]) -> Result<String, Fault> {
     let mut text = String::new();
     for entry in entries {
         let mut salt = [0u8; 20];
         getrandom::fill(&mut salt)
             .map_err(|error| Fault::new(Kind::Unavailable, format!("the system gives no randomness: {error}")))?;
-        text.push_str(&format!("{} {}\n", hidden(&entry.host, &salt)?, entry.key));
+        text.push_str(&format!("{} {}\n", hidden(&entry.host.to_ascii_lowercase(), &salt)?, entry.key));
     }
     Ok(text)
 }
@@ -129,7 +130,9 @@ pub(super) fn sshfp(entries: &[Entry]) -> Result<String, Fault> {
             other => return Err(Fault::new(Kind::Invalid, format!("there is no SSHFP number for {other}"))),
         };
         let hash: String = Sha256::digest(&entry.blob).iter().map(|byte| format!("{byte:02x}")).collect();
-        lines.push(format!("{} IN SSHFP {number} 2 {hash}\n", entry.name));
+        // With its final dot: without it a zone file takes the name for one below its own.
+        let name = entry.name.trim_end_matches('.');
+        lines.push(format!("{name}. IN SSHFP {number} 2 {hash}\n"));
     }
     Ok(once(lines.into_iter()))
 }
@@ -142,6 +145,20 @@ pub(super) fn fingerprints(entries: &[Entry]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hidden_name_is_in_lower_case() {
+        let entry = |host: &str| Entry {
+            host: host.to_owned(),
+            key: "ssh-ed25519 AAAA".to_owned(),
+            fingerprint: String::new(),
+            name: String::new(),
+            blob: Vec::new(),
+        };
+        let line = hashed(&[entry("[Git.Example.ORG]:2222")]).unwrap();
+        let salt: [u8; 20] = BASE64.decode(line.split('|').nth(2).unwrap()).unwrap().try_into().unwrap();
+        assert_eq!(line, format!("{} ssh-ed25519 AAAA\n", hidden("[git.example.org]:2222", &salt).unwrap()));
+    }
 
     #[test]
     fn a_port_is_written_in_brackets() {

@@ -102,7 +102,14 @@ pub(super) fn count_u32(value: &toml::Value) -> Result<u32, Vec<Wrong>> {
 
 /// A count, or 0 for what the machine suggests, or for no bound.
 fn count_or_none(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
-    if value.as_integer() == Some(0) { Ok(0) } else { count(value) }
+    const REMEDY: &str = "write a whole number from 1 to 1000000, or 0";
+    match value.as_integer() {
+        Some(0) => Ok(0),
+        Some(_) | None => {
+            let number = number(value, MOST, REMEDY)?;
+            usize::try_from(number).or_else(|_| wrong("is too large", REMEDY))
+        }
+    }
 }
 
 pub(super) fn number(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {

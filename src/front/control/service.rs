@@ -59,7 +59,7 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             with(both, |(key, expiry)| admin.key_expire(by, &key, expiry).map(Answer::Done))
         }
         Request::KeySuspend { key, reason } => {
-            let reason = reason.map_or(Some(Note::default()), |text| parse.note(&text));
+            let reason = reason.map_or(Some(Note::default()), |text| parse.note("reason", &text));
             let both = both(parse.key_ref(&key), reason);
             parse.done()?;
             with(both, |(key, reason)| admin.key_suspend(by, &key, &reason).map(Answer::Done))
@@ -135,7 +135,7 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             with(both, |(key, label)| admin.key_rename(by, &key, &label).map(Answer::Done))
         }
         Request::KeyNote { key, note } => {
-            let both = both(parse.key_ref(&key), parse.note(&note));
+            let both = both(parse.key_ref(&key), parse.note("note", &note));
             parse.done()?;
             with(both, |(key, note)| admin.key_note(by, &key, &note).map(Answer::Done))
         }

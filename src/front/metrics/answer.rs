@@ -62,7 +62,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (lookup, _amend) = crate::registry::open(&dir.path().join("registry")).unwrap();
         let stopping = CancellationToken::new();
-        let door = Door::new(Registry::default(), lookup.clone(), stopping.clone());
+        let settings = crate::store::Settings { root: dir.path().to_owned(), owners: Vec::new() };
+        let store = crate::store::Store::new(&settings).unwrap();
+        let door = Door::new(Registry::default(), lookup.clone(), store, stopping.clone());
         let status = |method: Method, path: &str| answer(&door, &method, path).status().as_u16();
         while !lookup.indexed() {
             assert_eq!(status(Method::GET, "/readyz"), 200, "an index is being built, and fetches are served");

@@ -7,12 +7,14 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::gauge::ConstGauge;
 use tokio_util::sync::CancellationToken;
 
+use super::places::Place;
 use crate::registry::{Ails, Lookup};
 
 /// What decides it.
 #[derive(Debug, Clone)]
 pub(super) struct Health {
     pub(super) lookup: Lookup,
+    pub(super) place: Place,
     /// The daemon was told to stop.
     pub(super) stopping: CancellationToken,
 }
@@ -23,6 +25,11 @@ impl Health {
         use Ailment::{Serves, ServesNobody};
         if self.stopping.is_cancelled() {
             return Some(ServesNobody("stopping: nobody new is let in, what runs may finish"));
+        }
+        if self.place.is_gone() {
+            return Some(ServesNobody(
+                "the store is not there, or does not answer: nobody is served; mount it, its root is `root` under [store]",
+            ));
         }
         self.lookup.ails().map(|ails| match ails {
             Ails::Silent => {

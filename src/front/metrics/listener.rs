@@ -22,6 +22,7 @@ const HEADERS: usize = 64;
 /// Answers until `stop`. What is being answered then is cut: nothing here is worth waiting for.
 pub async fn run(door: Arc<Door>, listener: Arc<TcpListener>, stop: CancellationToken) {
     let census = tokio::spawn(door.census.clone().keep(door.health.lookup.clone(), stop.clone()));
+    let place = tokio::spawn(door.health.place.clone().keep(stop.clone()));
     let places = Arc::new(Semaphore::new(PEERS));
     let mut peers = JoinSet::new();
     loop {
@@ -52,6 +53,9 @@ pub async fn run(door: Arc<Door>, listener: Arc<TcpListener>, stop: Cancellation
         }
     }
     peers.shutdown().await;
+    if place.await.is_err() {
+        tracing::warn!("the look at the store ended in a panic");
+    }
     if census.await.is_err() {
         tracing::warn!("the counting of keys ended in a panic");
     }

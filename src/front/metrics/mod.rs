@@ -13,6 +13,7 @@ mod census;
 mod health;
 mod listener;
 mod page;
+mod places;
 mod process;
 
 use std::time::Duration;
@@ -21,9 +22,11 @@ use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 use crate::registry::Lookup;
+use crate::store::Store;
 use census::Census;
 use health::Health;
 pub use listener::run;
+use places::Place;
 use process::Process;
 
 /// How many peers are answered at a time; more wait in the kernel's queue.
@@ -42,10 +45,11 @@ pub struct Door {
 }
 
 impl Door {
-    /// Tells these numbers, and its own of the process and of the keys; and that it is not ready, once it is `stopping`.
+    /// Tells these numbers, and its own of the process and of the keys; and that it is not ready, once it is `stopping`, or
+    /// when nothing of the registry or of the store can be read.
     #[must_use]
-    pub fn new(mut numbers: Registry, lookup: Lookup, stopping: CancellationToken) -> Self {
-        let (health, census) = (Health { lookup, stopping }, Census::default());
+    pub fn new(mut numbers: Registry, lookup: Lookup, store: Store, stopping: CancellationToken) -> Self {
+        let (health, census) = (Health { lookup, place: Place::new(store), stopping }, Census::default());
         numbers.register_collector(Box::new(health.clone()));
         census.register(&mut numbers);
         numbers.register_collector(Box::new(Process));

@@ -7,6 +7,7 @@ use std::time::Instant;
 use russh::keys::PublicKey as SshKey;
 use russh::server::{Auth, ChannelOpenHandle, Session};
 use russh::{ChannelId, ChannelOpenFailure};
+use tracing::{Instrument as _, Span};
 
 use super::Door;
 use super::answer::{self, Who};
@@ -35,6 +36,8 @@ pub(super) enum ConnectionError {
 pub(super) struct Connection {
     pub(super) door: Arc<Door>,
     pub(super) subject: Subject,
+    /// Around what is logged of this connection: the library calls back from a task of its own.
+    pub(super) span: Span,
     /// Written in one place: by `auth_publickey`, after the signature was verified.
     pub(super) proven: Option<Admission>,
     /// Written in one place: by `auth_succeeded`, from `proven`.
@@ -58,6 +61,7 @@ impl Connection {
         Self {
             door,
             subject,
+            span: Span::current(),
             proven: None,
             who: None,
             startup: Some(startup),
@@ -72,6 +76,7 @@ impl Connection {
 
     /// Whether an offered key may go on to prove itself. Grants nothing and remembers nothing but the count.
     pub(super) fn offered(&mut self, key: &SshKey) -> Result<bool> {
+        let _entered = self.span.clone().entered();
         self.probes += 1;
         if self.probes > self.door.settings.key_probes {
             // Not looked up any more. The library says goodbye in words that the client shows, if there is a next one.
@@ -134,24 +139,28 @@ impl Connection {
             return Ok(session.channel_failure(channel)?);
         };
         session.channel_success(channel)?;
-        let door = Arc::clone(&self.door);
+        let (door, span) = (Arc::clone(&self.door), self.span.clone());
         let undecided = self.stay.command(&door);
         // For as long as this is being answered, the connection is not told to come again.
         let busy = self.stay.busy.token();
         match command {
-            Command::Shell => drop(self.door.answers.spawn(async move {
-                answer::greet(door, who, out).await;
-                drop((undecided, busy));
-            })),
+            Command::Shell => {
+                let answer = async move {
+                    answer::greet(door, who, out).await;
+                    drop((undecided, busy));
+                };
+                drop(self.door.answers.spawn(answer.instrument(span)));
+            }
             Command::Exec(line) => {
                 let (feed, inbound) = inbound::channel(door.settings.inbound, &door.unread);
                 // What was ended before the command stays ended: its git must not wait for more.
                 state.feed = (!state.ended).then_some(feed);
                 let protocol = state.protocol;
-                drop(self.door.answers.spawn(async move {
+                let answer = async move {
                     answer::exec(door, who, line, protocol, inbound, out, undecided).await;
                     drop(busy);
-                }));
+                };
+                drop(self.door.answers.spawn(answer.instrument(span)));
             }
         }
         Ok(())
@@ -160,6 +169,7 @@ impl Connection {
     /// Records what was refused, once for each kind: a peer that asks a thousand times fills no file.
     pub(super) fn note(&mut self, what: &'static str) {
         if self.refused.insert(what) {
+            let _entered = self.span.clone().entered();
             let subject = self.who.as_ref().map_or(&self.subject, |who| who.subject());
             drop(self.door.gate.decline(subject, Declined::NotServed(what.to_owned())));
         }
@@ -184,6 +194,7 @@ impl Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        let _entered = self.span.clone().entered();
         // Who never tried to log in (a port scan, a balancer's probe) is no decision of ours.
         if self.who.is_none() && self.tried != Tried::Nothing {
             self.door.gate.turned_away(self.subject.clone(), self.tried.word());

@@ -41,7 +41,7 @@ impl Handler for Connection {
         // Whatever an earlier request of this connection came to counts no more.
         self.proven = None;
         let admission = match ProvenKey::new(key) {
-            Ok(Some(proven)) => self.door.gate.admit(proven, self.subject.clone()),
+            Ok(Some(proven)) => self.span.in_scope(|| self.door.gate.admit(proven, self.subject.clone())),
             Ok(None) => Admission::Unknown,
             Err(Sha1Signature) => {
                 // Only a registered key is told what is wrong with its signature.
@@ -74,6 +74,7 @@ impl Handler for Connection {
     }
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<()> {
+        let _entered = self.span.clone().entered();
         let who = match self.proven.take() {
             Some(Admission::Registered(principal)) => {
                 Who::Principal(self.door.gate.entered(principal, session.remote_sshid()))
@@ -88,6 +89,9 @@ impl Handler for Connection {
             }
         };
         self.known();
+        if let Some(key) = &who.subject().key {
+            self.span.record("key", tracing::field::display(key));
+        }
         self.who = Some(Arc::new(who));
         if let Some(startup) = self.startup.take() {
             startup.logged_in();
@@ -199,7 +203,7 @@ impl Handler for Connection {
             && let Some(feed) = &mut state.feed
             && let Err(inbound::Flooded) = feed.push(data)
         {
-            tracing::warn!(subject = ?self.subject, "a client sent more than it may on a channel");
+            self.span.in_scope(|| tracing::warn!("a client sent more than it may on a channel"));
             // The task sees it too, tells the client why, and closes.
             state.feed = None;
         }

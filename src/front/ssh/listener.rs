@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::io::BufReader;
@@ -9,13 +10,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::connection::{Connection, ConnectionError};
 use super::guesses::Standing;
 use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
-use super::stay::Stay;
+use super::stay::{Stay, Watch};
 use super::{Door, algorithms};
 use crate::audit::Subject;
 use crate::model::text::printable;
@@ -29,6 +31,9 @@ const SHOWN: usize = 400;
 /// What is read at once from a client, in bytes: more than a login and a request of git take. Each connection has this much
 /// all the time; what is larger is read past it.
 const READ_AHEAD: usize = 2 * 1024;
+
+/// The number of the last connection, since the start of this process.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {
@@ -104,7 +109,7 @@ async fn serve(
     cut: CancellationToken,
 ) {
     let counted = door.meter.starts();
-    let (stay, watch) = Stay::begin(&door);
+    let stay = Stay::begin(&door);
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }
@@ -120,6 +125,22 @@ async fn serve(
         door.meter.met(Limit::Guesses);
         return door.places.tell(address.ip(), "its network offered too many keys that nobody registered");
     }
+    // At the level of an error: it is there with each line that is. The key is known when it is logged in.
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
+    let span = tracing::error_span!("connection", number, %address, key = tracing::field::Empty);
+    talk(door, socket, address, (place, counted), stay, leave, cut).instrument(span).await;
+}
+
+/// The same from the moment on when it is known whose it is.
+async fn talk(
+    door: Arc<Door>,
+    socket: TcpStream,
+    address: SocketAddr,
+    (place, counted): (OwnedSemaphorePermit, Counted),
+    (stay, watch): (Stay, Watch),
+    leave: CancellationToken,
+    cut: CancellationToken,
+) {
     let Some(network) = door.places.network(address.ip()) else {
         door.meter.met(Limit::StartupsPerNetwork);
         return door.places.tell(address.ip(), "its network has its places");
@@ -136,10 +157,10 @@ async fn serve(
     let starting = Box::pin(russh::server::run_stream(Arc::clone(&door.config), line, connection));
     let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
         Ok(Ok(session)) => session,
-        Ok(Err(error)) => return tracing::debug!(%address, %error, "a connection did not begin"),
+        Ok(Err(error)) => return tracing::debug!(%error, "a connection did not begin"),
         Err(_) => {
             door.meter.met(Limit::Banner);
-            return tracing::debug!(%address, "a peer did not say what it is");
+            return tracing::debug!("a peer did not say what it is");
         }
     };
     let goodbye = watch.goodbye(&leave, session.handle());
@@ -150,7 +171,7 @@ async fn serve(
         () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
             if !logged_in.is_cancelled() {
                 door.meter.met(Limit::Login);
-                return tracing::debug!(%address, "a peer did not log in in time");
+                return tracing::debug!("a peer did not log in in time");
             }
             tokio::select! {
                 ended = &mut session => ended,
@@ -165,8 +186,8 @@ async fn serve(
         // The client's own words for it are few, and an operator has the remedy; but anybody can be one.
         let Some(untold) = door.odd.may_say(Instant::now()) else { return };
         let (offered, remedy) = (printable(&theirs.join(","), SHOWN), algorithms::remedy(theirs));
-        tracing::warn!(%address, ?kind, offered, untold, "a client has nothing in common with us: {remedy}");
+        tracing::warn!(?kind, offered, untold, "a client has nothing in common with us: {remedy}");
     } else if let Err(error) = ended {
-        tracing::debug!(%address, %error, "a connection ended with an error");
+        tracing::debug!(%error, "a connection ended with an error");
     }
 }

@@ -80,8 +80,8 @@ impl Parse {
         self.checked("key", text, KeyRef::parse(text), Some("`pullgate key list` lists all keys"))
     }
 
-    pub(super) fn note(&mut self, text: &str) -> Option<Note> {
-        self.checked("note", text, Note::parse(text), None)
+    pub(super) fn note(&mut self, field: &str, text: &str) -> Option<Note> {
+        self.checked(field, text, Note::parse(text), None)
     }
 
     /// The text of a public key is not quoted: it may be a private one.
@@ -127,7 +127,7 @@ impl Parse {
         let sources = self.sources(&add.sources);
         let note = match &add.note {
             None => Some(Note::default()),
-            Some(text) => self.note(text),
+            Some(text) => self.note("note", text),
         };
         Some(NewKey {
             key: key?,

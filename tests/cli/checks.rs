@@ -1,0 +1,150 @@
+//! What `check` says of keys, grants and repositories, and that its remedies mend it.
+
+use std::process::Command;
+
+use crate::daemon::Daemon;
+use crate::support::Site;
+
+/// What `check` found, without what is well: severity, subject, fact, remedy.
+fn found(site: &Site, code: i32) -> Vec<[String; 4]> {
+    let ran = site.run(&["check", "--json"]);
+    assert_eq!(ran.code, code, "{ran}");
+    let all: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let text = |finding: &serde_json::Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
+    let all = all.as_array().unwrap().iter();
+    let all = all.map(|finding| ["severity", "subject", "fact", "remedy"].map(|name| text(finding, name)));
+    all.filter(|[severity, ..]| severity != "ok").collect()
+}
+
+/// The first command in a remedy.
+fn command(remedy: &str) -> Vec<String> {
+    let line = remedy.split('`').nth(1).unwrap().strip_prefix("pullgate ").unwrap();
+    line.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect()
+}
+
+fn bare(site: &Site, name: &str) {
+    let path = site.path(&format!("repositories/{name}.git"));
+    assert!(Command::new("git").args(["init", "-q", "--bare"]).arg(path).status().unwrap().success());
+}
+
+fn generate(site: &Site, label: &str, more: &[&str]) {
+    let out = site.path(label);
+    let args = ["key", "generate", "acme", label, "--out", out.to_str().unwrap()];
+    site.ok(&args.iter().chain(more).copied().collect::<Vec<_>>());
+}
+
+#[test]
+fn check_tells_of_keys_that_are_over_or_soon_will_be() {
+    let site = Site::with_acme();
+    assert_eq!(found(&site, 0), [[""; 4]; 0]);
+    for n in 0..7 {
+        generate(&site, &format!("over{n}"), &["--expires", "1s"]);
+    }
+    generate(&site, "week", &["--expires", "5d"]);
+    generate(&site, "month", &["--expires", "20d"]);
+    generate(&site, "far", &["--expires", "90d"]);
+    generate(&site, "turned", &["--expires", "3d"]);
+    // It ends soon because somebody saw to it.
+    site.ok(&[
+        "key",
+        "rotate",
+        "acme/turned",
+        "--generate",
+        "--out",
+        site.path("new").to_str().unwrap(),
+        "--expires",
+        "90d",
+    ]);
+    let end = std::time::Instant::now() + std::time::Duration::from_millis(1200);
+    std::thread::sleep(end - std::time::Instant::now());
+    let expected = [
+        ("notice", "7 keys are over: acme/over0 (", "acme/over4 (", " and 2 more"),
+        ("warning", "1 key ends within 7 days: acme/week (", "", ""),
+        ("notice", "1 key ends within 30 days: acme/month (", "", ""),
+    ];
+    let look = || {
+        let found = found(&site, 0);
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for ([severity, subject, fact, remedy], (expected, starts, has, ends)) in found.iter().zip(expected) {
+            assert_eq!((severity.as_str(), subject.as_str()), (expected, "keys"));
+            assert!(fact.starts_with(starts) && fact.contains(has) && fact.ends_with(ends), "{fact}");
+            assert!(remedy.contains("`pullgate key "), "{remedy}");
+        }
+    };
+    look();
+    let daemon = Daemon::start(&site);
+    look();
+    daemon.stop();
+}
+
+#[test]
+fn check_tells_of_grants_that_reach_nothing_and_what_takes_them_away() {
+    let site = Site::with_acme();
+    bare(&site, "acme/app");
+    for grant in ["acme/app", "acme/gone", "acme/a*", "acme/x-*"] {
+        for key in ["a", "b"] {
+            let file = format!("{key}.pub");
+            let added = site.run(&["key", "add", "acme", key, "--key", &file]);
+            assert!(added.code == 0 || added.err.contains("already registered"), "{added}");
+            site.ok(&["key", "grant", &format!("acme/{key}"), grant]);
+        }
+    }
+    site.ok(&["group", "add", "acme/@good", "acme/app", "acme/gone"]);
+    site.ok(&["group", "add", "acme/@bad", "acme/none"]);
+    site.ok(&["key", "grant", "acme/a", "acme/@bad", "acme/@good"]);
+    let expected = [
+        "the group acme/@bad has no repository that is in the store",
+        "acme/gone, which acme/a and one more may fetch, is not in the store",
+        "acme/x-*, which acme/a and one more may fetch, fits no repository in the store",
+    ];
+    let look = || {
+        let found = found(&site, 0);
+        let facts: Vec<&str> = found.iter().map(|[_, _, fact, _]| fact.as_str()).collect();
+        assert_eq!(facts, expected);
+        assert!(found.iter().all(|[severity, subject, ..]| severity == "warning" && subject == "grants"));
+        found
+    };
+    look();
+    let daemon = Daemon::start(&site);
+    let before = look();
+    daemon.stop();
+    // What it says to do, done, until there is nothing more to say.
+    let mut left = before;
+    for _ in 0..5 {
+        for [.., remedy] in &left {
+            let mut words = command(remedy);
+            if words[0] == "group" {
+                words = vec!["group".into(), "remove".into(), "acme/@bad".into()];
+            }
+            words.extend((words[0] != "key").then(|| "--yes".to_owned()));
+            site.ok(&words.iter().map(String::as_str).collect::<Vec<_>>());
+        }
+        left = found(&site, 0);
+    }
+    assert_eq!(left, [[""; 4]; 0]);
+}
+
+#[test]
+fn files_that_are_none_are_errors() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let site = Site::new();
+    for (n, file) in ["HEAD", "config", "packed-refs"].iter().enumerate() {
+        let name = format!("acme/app{n}");
+        bare(&site, &name);
+        let path = site.path(&format!("repositories/{name}.git/{file}"));
+        std::fs::remove_file(&path).ok();
+        match n {
+            2 => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+            _ => mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap(),
+        }
+    }
+    let facts: Vec<String> = found(&site, 2).into_iter().map(|[severity, _, fact, _]| severity + " " + &fact).collect();
+    assert_eq!(
+        facts,
+        [
+            "error acme/app0: its HEAD is a FIFO, for whose writer git waits until the client is turned away",
+            "error acme/app1: its config is a FIFO, for whose writer git waits until the client is turned away",
+            "error acme/app2: its packed-refs is a socket",
+        ]
+    );
+}
