@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use super::catch_up::catch_up;
-use super::index::{Applied, IndexWriter, LOCKED_FILE};
+use super::index::{Applied, Index, LOCKED_FILE};
 use super::journal::walk::Fault;
 use super::journal::{Journal, known};
 use super::reading::{Reading, Source};
@@ -97,7 +97,7 @@ pub fn open_with(dir: &Path, settings: Settings) -> Result<(Lookup, Amend), Open
     let (reading, writer) = match read(dir)? {
         (journal, Found::Index(index)) => {
             let reading = start(Source::Index(index.reader()));
-            (Arc::clone(&reading), Writer::over_index(journal, reading, requests, index, settings))
+            (Arc::clone(&reading), Writer::over_index(journal, reading, requests, *index, settings))
         }
         (journal, Found::State(state)) => {
             let state = Arc::new(RwLock::new(*state));
@@ -112,7 +112,7 @@ pub fn open_with(dir: &Path, settings: Settings) -> Result<(Lookup, Amend), Open
 /// What look-ups are answered from at first.
 enum Found {
     /// An index that was closed well, and has all of the journal and nothing else.
-    Index(IndexWriter),
+    Index(Box<Index>),
     /// What the journal comes to.
     State(Box<State>),
 }
@@ -139,7 +139,7 @@ fn read_marked(dir: &Path) -> Result<(Journal, Found), OpenError> {
     let marked = marked.map_err(|_| io::Error::other("the look at the index ended in a panic"))??;
     mark::take(dir)?;
     if let Some(index) = good_index(dir, marked, Applied::new(journal.seq(), journal.hash())) {
-        return Ok((journal, Found::Index(index)));
+        return Ok((journal, Found::Index(Box::new(index))));
     }
     let state = journal.replay()?;
     Ok((journal, Found::State(Box::new(state))))
@@ -149,7 +149,7 @@ fn read_marked(dir: &Path) -> Result<(Journal, Found), OpenError> {
 fn read_compared(dir: &Path) -> Result<(Journal, Found), OpenError> {
     let index = dir.join(mark::INDEX);
     let (journal, index) = std::thread::scope(|scope| {
-        let index = scope.spawn(|| IndexWriter::open_compared(&index));
+        let index = scope.spawn(|| Index::open(&index));
         (Journal::open(dir), index.join())
     });
     let (journal, places) = journal?;
@@ -164,7 +164,7 @@ fn read_compared(dir: &Path) -> Result<(Journal, Found), OpenError> {
                 entries,
                 "the index was not closed well: it is compared with the journal, and has all of it now"
             );
-            Ok((journal, Found::Index(index)))
+            Ok((journal, Found::Index(Box::new(index))))
         }
         Err(why) => {
             tracing::warn!(why, "the index was not closed well: it is built again");
@@ -175,7 +175,7 @@ fn read_compared(dir: &Path) -> Result<(Journal, Found), OpenError> {
 }
 
 /// The index, if its mark says what the journal says, and it says so itself.
-fn good_index(dir: &Path, marked: Option<Applied>, journal: Applied) -> Option<IndexWriter> {
+fn good_index(dir: &Path, marked: Option<Applied>, journal: Applied) -> Option<Index> {
     let broken = |error: &dyn std::fmt::Display| tracing::warn!(%error, "the index is built again");
     if marked != Some(journal) {
         broken(match marked {
@@ -184,8 +184,8 @@ fn good_index(dir: &Path, marked: Option<Applied>, journal: Applied) -> Option<I
         });
         return None;
     }
-    let opened = IndexWriter::open(&dir.join(mark::INDEX))
-        .and_then(|index| index.reader().applied().map(|applied| (index, applied)));
+    let opened =
+        Index::open(&dir.join(mark::INDEX)).and_then(|index| index.reader().applied().map(|applied| (index, applied)));
     match opened {
         Ok((index, Some(applied))) if applied == journal => return Some(index),
         Ok((_, _)) => broken(&"it does not fit its own mark"),

@@ -71,6 +71,22 @@ fn read(row: Row) -> Option<KeyRecord> {
 pub(super) struct Rows(BTreeMap<Fingerprint, Row>);
 
 impl Rows {
+    /// Of rows in the order of their fingerprints.
+    pub(super) fn sorted(rows: Vec<(Fingerprint, Box<[u8]>)>) -> Self {
+        Self(rows.into_iter().map(|(key, row)| (key, Row::Encoded(row))).collect())
+    }
+
+    /// Takes over rows that are all behind those that are there.
+    pub(super) fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
+
+    /// Puts bytes in a key's place, whatever they are.
+    #[cfg(test)]
+    pub(super) fn put(&mut self, fingerprint: Fingerprint, row: &[u8]) {
+        self.0.insert(fingerprint, Row::Encoded(row.into()));
+    }
+
     /// The key with this fingerprint.
     pub(super) fn get(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
         self.0.get(fingerprint).map(Row::record).transpose()

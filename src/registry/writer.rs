@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::build::Build;
 use super::change::{Change, CommitError, Committed, Told, Unavailable};
-use super::index::{Applied, IndexReader, IndexWriter};
+use super::index::{Applied, Index, IndexReader};
 use super::journal::Journal;
 use super::journal::compact::Compaction;
 use super::journal::entry::{Entry, Hash};
@@ -55,7 +55,7 @@ pub(super) struct Request {
 
 /// Where the rules read, and where accepted changes go.
 enum Base {
-    Index(IndexWriter, IndexReader),
+    Index(Index, IndexReader),
     Replayed(Arc<RwLock<State>>, Option<Build>),
 }
 
@@ -116,7 +116,7 @@ impl Writer {
         journal: Journal,
         reading: Arc<Reading>,
         requests: Receiver<Request>,
-        index: IndexWriter,
+        index: Index,
         settings: Settings,
     ) -> Self {
         let reader = index.reader();
@@ -233,7 +233,7 @@ impl Writer {
         let applied = Applied::new(self.journal.seq(), self.journal.hash());
         match &mut self.base {
             Base::Index(index, _) => {
-                if let Err(error) = index.apply(&over, Some(applied)) {
+                if let Err(error) = index.apply(&over, applied) {
                     self.fall_back(&error);
                 }
             }
@@ -287,10 +287,9 @@ impl Writer {
             let since = std::mem::take(&mut build.since);
             match outcome.and_then(|index| index.apply(&since, Some(applied)).map(|()| index)) {
                 Ok(index) => {
-                    let reader = index.reader();
                     // What was wrong was wrong with the index before this one.
                     self.reading.take_damage();
-                    self.reading.set(Source::Index(reader.clone()));
+                    let (index, reader) = self.reading.take_over(state, index);
                     self.base = Base::Index(index, reader);
                     tracing::info!(seq = applied.seq, "the index is built");
                 }
