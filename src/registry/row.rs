@@ -76,11 +76,6 @@ impl Rows {
         Self(rows.into_iter().map(|(key, row)| (key, Row::Encoded(row))).collect())
     }
 
-    /// Takes over rows that are all behind those that are there.
-    pub(super) fn append(&mut self, mut more: Self) {
-        self.0.append(&mut more.0);
-    }
-
     /// Puts bytes in a key's place, whatever they are.
     #[cfg(test)]
     pub(super) fn put(&mut self, fingerprint: Fingerprint, row: &[u8]) {

@@ -16,18 +16,20 @@ pub(super) fn load(trees: &Trees, expected: Sums) -> Result<Keys, Unavailable> {
         let high = scope.spawn(|| keys(tree.range(HALF..), most));
         (keys(tree.range(..HALF), most), high.join())
     });
-    let (mut keys, sums) = low?;
+    let (loading, sums) = low?;
     let (more, higher) = high.map_err(|_| damaged("a panic while it was read"))??;
     if sums.and(higher).and(sum(1, &others, most)?) != expected {
         return Err(damaged("its rows are not those that were written"));
     }
-    keys.append(more);
-    Ok(keys)
+    Ok(loading.finish(more))
 }
 
 /// The keys of a range in the order of their fingerprints, and their sum. A tree that has lost its way may go round in
 /// circles: it ends behind `most` rows.
-fn keys(rows: impl Iterator<Item = Result<(IVec, IVec), TreeError>>, most: u64) -> Result<(Keys, Sums), Unavailable> {
+fn keys(
+    rows: impl Iterator<Item = Result<(IVec, IVec), TreeError>>,
+    most: u64,
+) -> Result<(Loading, Sums), Unavailable> {
     let mut rows = rows;
     let (mut loading, mut sums) = (Loading::default(), Sums::default());
     while let Some((row, value)) = guarded(|| rows.next().transpose())? {
@@ -37,7 +39,7 @@ fn keys(rows: impl Iterator<Item = Result<(IVec, IVec), TreeError>>, most: u64) 
             return Err(damaged("it has more rows than were written"));
         }
     }
-    Ok((loading.finish(), sums))
+    Ok((loading, sums))
 }
 
 /// The sum over trees from a number on.
