@@ -4,18 +4,21 @@
 //! index does, which has a row for each key and nothing that follows from keys: their names, what they were granted and
 //! into which accounts they reach are made anew from the rows when it is opened.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
+mod loading;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::change::Unavailable;
 use super::overlay::reach;
 use super::record::{Holder, KeyRecord};
-use super::row::{self, Rows};
+use super::row::Rows;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, Label};
+
+pub(super) use loading::Loading;
 
 type Set = BTreeSet<Fingerprint>;
 
@@ -51,13 +54,6 @@ fn take<K: Ord>(sets: &mut BTreeMap<K, Set>, set: &K, key: &Fingerprint) {
     }
 }
 
-/// Takes over the sets of keys that are all behind those that are there.
-fn append<K: Ord>(sets: &mut BTreeMap<K, Set>, more: BTreeMap<K, Set>) {
-    for (set, mut keys) in more {
-        sets.entry(set).or_default().append(&mut keys);
-    }
-}
-
 impl Keys {
     /// Takes over what a checked commit changes: keys and names by their new values.
     pub(super) fn apply(
@@ -86,7 +82,9 @@ impl Keys {
     }
 
     fn link(&mut self, record: &KeyRecord, key: Fingerprint) {
-        self.link_account(record, key);
+        for account in reach(record) {
+            put(&mut self.reaching, &account.to_owned(), key);
+        }
         for grant in &record.grants {
             if let Some(grants) = self.granted.get_mut(grant.account_str()) {
                 put(grants, grant, key);
@@ -94,13 +92,6 @@ impl Keys {
                 let grants = BTreeMap::from([(grant.clone(), Set::from([key]))]);
                 self.granted.insert(grant.account_str().to_owned(), grants);
             }
-        }
-    }
-
-    /// Into which other accounts it reaches, and whether it is a person's.
-    fn link_account(&mut self, record: &KeyRecord, key: Fingerprint) {
-        for account in reach(record) {
-            put(&mut self.reaching, &account.to_owned(), key);
         }
         if record.holder == Holder::AccountKey {
             put(&mut self.people, record.account(), key);
@@ -216,62 +207,5 @@ impl Keys {
     #[cfg(test)]
     pub(super) fn spoil(&mut self, fingerprint: Fingerprint, with: &[u8]) {
         self.rows.put(fingerprint, with);
-    }
-}
-
-/// Keys on their way from the index into memory. What is found by them is gathered first and put in order in the end: to put
-/// a million names one by one where they belong takes several times as long.
-#[derive(Debug, Default)]
-pub(super) struct Loading {
-    rows: Vec<(Fingerprint, Box<[u8]>)>,
-    names: HashMap<AccountName, Vec<(Label, Fingerprint)>>,
-    granted: HashMap<Grant, Vec<Fingerprint>>,
-    /// What few keys have.
-    rest: Keys,
-}
-
-impl Loading {
-    /// The next row, in the order of fingerprints.
-    pub(super) fn row(&mut self, key: Fingerprint, row: &[u8]) -> Result<(), Unavailable> {
-        let mut record: KeyRecord = row::decode(row)?;
-        self.rest.link_account(&record, key);
-        for grant in std::mem::take(&mut record.grants) {
-            gather(&mut self.granted, grant, key);
-        }
-        gather(&mut self.names, record.name.account, (record.name.label, key));
-        self.rows.push((key, row.into()));
-        Ok(())
-    }
-
-    /// All of them, and those of another one that are behind these.
-    pub(super) fn finish(mut self, more: Self) -> Keys {
-        let Loading { rows, names, granted, rest } = more;
-        self.rows.extend(rows);
-        for (account, more) in names {
-            self.names.entry(account).or_default().extend(more);
-        }
-        for (grant, more) in granted {
-            self.granted.entry(grant).or_default().extend(more);
-        }
-        let Loading { rows, names, granted, rest: mut keys } = self;
-        append(&mut keys.reaching, rest.reaching);
-        append(&mut keys.people, rest.people);
-        for (grant, found) in granted {
-            let grants = keys.granted.entry(grant.account_str().to_owned()).or_default();
-            grants.insert(grant, found.into_iter().collect());
-        }
-        std::thread::scope(|scope| {
-            scope.spawn(|| keys.rows = Rows::sorted(rows));
-            keys.names = names.into_iter().map(|(account, labels)| (account, labels.into_iter().collect())).collect();
-        });
-        keys
-    }
-}
-
-fn gather<K: Eq + Hash, V>(all: &mut HashMap<K, Vec<V>>, key: K, value: V) {
-    if let Some(values) = all.get_mut(&key) {
-        values.push(value);
-    } else {
-        all.insert(key, vec![value]);
     }
 }

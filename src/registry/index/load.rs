@@ -21,7 +21,7 @@ pub(super) fn load(trees: &Trees, expected: Sums) -> Result<Keys, Unavailable> {
     if sums.and(higher).and(sum(1, &others, most)?) != expected {
         return Err(damaged("its rows are not those that were written"));
     }
-    Ok(loading.finish(more))
+    loading.finish(more)
 }
 
 /// The keys of a range in the order of their fingerprints, and their sum. A tree that has lost its way may go round in
