@@ -4,7 +4,8 @@
 //! for the fetch path, and an [`Amend`] that can only change, for `admin`.
 //!
 //! From the ground up: `record` and `change` are the words; `rules` says what a change does; `overlay` and `state` are where
-//! it does so; `journal` keeps it; `index` finds it; `writer` is the one thread that changes anything.
+//! it does so; `journal` keeps it; `keys` finds it; `index` spares a start the journal; `writer` is the one thread that changes
+//! anything.
 //! Why it is built so: `docs/decisions/0001-journal-is-the-truth.md`.
 
 mod backup;
