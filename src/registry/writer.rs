@@ -40,6 +40,8 @@ const LOOK_OFTEN: Duration = Duration::from_millis(20);
 /// How long after the first attempt to build a broken index the next one follows, and the longest time between two.
 const HEAL_FIRST: Duration = Duration::from_secs(30);
 const HEAL_LAST: Duration = Duration::from_secs(3600);
+/// How long after a failed compaction the next one follows.
+const COMPACT_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 60_000 });
 
 pub(super) type Answer = Result<Told, CommitError>;
 
@@ -68,24 +70,24 @@ pub(super) struct Writer {
     heal: Heal,
     settings: Settings,
     compaction: Option<Compaction>,
-    /// Whether the journal may be compacted; not again after it failed.
-    may_compact: bool,
+    /// When the journal may be compacted again after that failed, as on a full disk.
+    compact_again: Heal,
     /// Since when it is long enough for that.
     long_since: Option<Instant>,
     /// When it was last tried whether there is room again.
     tried_room: Instant,
 }
 
-/// The patience with a broken index.
+/// The patience with what failed and may work later: the longer the more often it fails.
 struct Heal {
     at: Instant,
     next: Duration,
 }
 
 impl Heal {
-    /// At once for the first time.
-    fn new() -> Self {
-        Self { at: Instant::now(), next: HEAL_FIRST }
+    /// At once for the first time, and after `next` for the second one.
+    fn new(next: Duration) -> Self {
+        Self { at: Instant::now(), next }
     }
 
     /// Whether it is time; if so, the next time is further away.
@@ -142,9 +144,9 @@ impl Writer {
         base: Base,
         settings: Settings,
     ) -> Self {
-        let (heal, compaction, may_compact, long_since) = (Heal::new(), None, true, None);
-        let tried_room = Instant::now();
-        Self { journal, reading, requests, base, heal, settings, compaction, may_compact, long_since, tried_room }
+        let (heal, compact_again, tried_room) = (Heal::new(HEAL_FIRST), Heal::new(COMPACT_AGAIN), Instant::now());
+        let (compaction, long_since) = (None, None);
+        Self { journal, reading, requests, base, heal, settings, compaction, compact_again, long_since, tried_room }
     }
 
     /// Works until every [`super::Amend`] is gone. A panic leaves a registry that answers nothing.
@@ -252,15 +254,16 @@ impl Writer {
             match compaction.finish(&mut self.journal, wait) {
                 None => return,
                 Some(Ok(())) => {
-                    tracing::info!(seq = self.journal.seq(), "the journal is compacted; the old one is kept")
+                    tracing::info!(seq = self.journal.seq(), "the journal is compacted; the old one is kept");
+                    self.compact_again = Heal::new(COMPACT_AGAIN);
                 }
                 Some(Err(error)) => {
-                    tracing::error!(%error, "the journal cannot be compacted: it goes on growing until the next start");
-                    self.may_compact = false;
+                    let next = self.compact_again.at.saturating_duration_since(Instant::now());
+                    tracing::error!(%error, ?next, "the journal cannot be compacted: it goes on growing until the next try");
                 }
             }
             self.compaction = None;
-        } else if !wait && self.may_compact && self.is_long() {
+        } else if !wait && self.is_long() && self.compact_again.due() {
             match Compaction::start(&self.journal) {
                 Ok(compaction) => self.compaction = Some(compaction),
                 Err(error) => tracing::warn!(%error, "no thread to compact the journal"),
