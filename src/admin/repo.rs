@@ -1,5 +1,6 @@
 //! `repo list`, `repo show`: what is in the backing store.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -93,7 +94,10 @@ impl Admin {
             return Err(Fault::from(Conflict::NoAccount(account.clone())).into());
         }
         let repos = self.source()?.list(account).map_err(unavailable)?;
+        let public: BTreeSet<_> =
+            self.lookup.publics(account)?.into_iter().map(|record| record.repo.to_string()).collect();
         let rest = repos.into_iter().filter(|repo| after.is_none_or(|after| repo.name.as_str() > after.as_str()));
+        let rest = rest.map(|repo| RepoView { public: public.contains(&repo.name), ..repo });
         Ok(Page::fill(rest, false, |repo| &repo.name))
     }
 

@@ -18,10 +18,8 @@ use super::record::KeyRecord;
 use super::rules::View as _;
 use super::state::State;
 use crate::model::fingerprint::Fingerprint;
-use crate::model::key_name::KeyName;
 
-/// How many keys are copied at a time; commits wait for the copying of one piece at most, a tenth of a second or so. What
-/// follows from keys goes into trees of another order: the larger a piece, the fewer times a page there is written.
+/// How many keys are copied at a time; commits wait for the copying of one piece at most, a tenth of a second or so.
 const PIECE: usize = if cfg!(test) { 500 } else { 32 * 1024 };
 /// From how many grants on a piece is full, however few its keys: its size in memory follows from both.
 const GRANTS: usize = if cfg!(test) { 700 } else { 100_000 };
@@ -85,7 +83,7 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
     over.public.extend(read().publics(None)?.into_iter().map(|record| (record.repo.clone(), Some(record))));
     index.apply(&over, None)?;
     copy_tombs(&index, state)?;
-    // Each tree in the order of its own rows: a page is written once, and not for every key that comes by.
+    // In the order of its rows: a page is written once, and not for every key that comes by.
     let mut last: Option<Fingerprint> = None;
     for pieces in 0_usize.. {
         going_on()?;
@@ -94,7 +92,8 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
         hold::here(dir, pieces, stop);
         let mut grants: usize = 0;
         let piece: Vec<KeyRecord> = read()
-            .keys_after(last.as_ref())
+            .keys()
+            .after(last.as_ref())
             .take(PIECE)
             .take_while(|next| {
                 let room = grants < GRANTS;
@@ -107,15 +106,7 @@ fn build(dir: &std::path::Path, state: &RwLock<State>, stop: &AtomicBool) -> Res
         last = Some(*end);
         index.apply(&Overlay { keys, ..Overlay::default() }, None)?;
     }
-    let mut last: Option<KeyName> = None;
-    loop {
-        going_on()?;
-        let names: BTreeMap<_, _> =
-            read().names_after(last.as_ref()).take(PIECE).map(|(name, print)| (name, Some(print))).collect();
-        let Some((end, _)) = names.last_key_value() else { return Ok(index) };
-        last = Some(end.clone());
-        index.apply(&Overlay { names, ..Overlay::default() }, None)?;
-    }
+    Ok(index)
 }
 
 /// What is left of removed keys.

@@ -3,7 +3,7 @@
 //! After a kill, sled has what it had written up to some moment: about half a second may be missing. The index says which
 //! entry it goes up to, and by the sum of its rows that it really does; the rest is in the journal.
 
-use super::index::{Applied, IndexWriter};
+use super::index::{Applied, Index};
 use super::journal::entry::Hash;
 use super::journal::replay::redo;
 use super::journal::walk::Fault;
@@ -17,7 +17,7 @@ const MOST: u64 = 64 * 1024 * 1024;
 ///
 /// # Errors
 /// In words, why it is no index of this journal. It is of no use then.
-pub(super) fn catch_up(index: &IndexWriter, journal: &Journal, places: &Places) -> Result<u64, String> {
+pub(super) fn catch_up(index: &Index, journal: &Journal, places: &Places) -> Result<u64, String> {
     let reader = index.reader();
     let applied = reader.applied().map_err(|error| error.to_string())?.ok_or("it does not say what it is")?;
     let same = |seq, hash| Applied::new(seq, hash) == applied;
@@ -45,7 +45,7 @@ pub(super) fn catch_up(index: &IndexWriter, journal: &Journal, places: &Places) 
             return Ok(());
         }
         count += 1;
-        index.apply(&over, Some(Applied::new(entry.seq, hash))).map_err(|error| error.to_string())
+        index.apply(&over, Applied::new(entry.seq, hash)).map_err(|error| error.to_string())
     };
     let read = journal.entries(from, |entry, hash| {
         if refused.is_none() {

@@ -1,10 +1,14 @@
-//! The index: the registry as the journal has it, for quick look-ups. This is the only file that names sled.
+//! The index: the registry as the journal has it, so that a start needs not do everything again. The only file that names
+//! sled.
+//!
+//! The rows of keys are read into memory when it is opened, all of them, and look-ups are answered from there: see `keys`.
+//! What is little or seldom asked for is read from the trees.
 //!
 //! Nothing in it is trusted beyond what the journal says: whoever finds it broken deletes it and builds it again. sled may
 //! fail by an error, a panic or a hang, so every call goes through [`guarded`], and opening has a time limit.
 
 mod facts;
-mod listing;
+mod load;
 mod tally;
 
 use std::cell::Cell;
@@ -12,7 +16,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -22,6 +26,7 @@ use sled::{Error as TreeError, IVec, Transactional as _, Tree};
 
 use super::change::Unavailable;
 use super::journal::entry::Hash;
+use super::keys::Keys;
 use super::overlay::Overlay;
 use super::record::{AccountRecord, GroupRecord, KeyRecord, PublicRecord};
 use super::row;
@@ -29,12 +34,12 @@ use super::rules::View;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
-use crate::model::name::{AccountName, GroupName, Label};
+use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
-use tally::{Rows, Stored, Sums, Tallies, Tally};
+use tally::{Rows, Stored, Sums, Tallies};
 
 /// Of the index's layout; another one is built again.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 /// How much of the index sled keeps in memory, in bytes.
 const CACHE: u64 = 384 * 1024 * 1024;
 /// How long opening may take before the index counts as broken.
@@ -43,10 +48,10 @@ const OPEN_LIMIT: Duration = Duration::from_secs(60);
 pub(super) const LOCKED_FILE: &str = "db";
 /// Longer values would go to files of their own, which sled never syncs (its limit is 128 KiB).
 const MAX_VALUE: usize = 120 * 1024;
-/// How much changes in one transaction at most, in keys and names: it holds everything in memory several times.
+/// How much changes in one transaction at most, in keys: it holds everything in memory several times.
 const TOGETHER: usize = 4096;
 const APPLIED: &[u8] = b"applied";
-/// After how many rows the next start would spend its time on reading sled's log again, if closing did not.
+/// After how many changed keys the next start would spend its time on reading sled's log again, if closing did not.
 pub(super) const MUCH: u64 = if cfg!(test) { 1000 } else { 200_000 };
 
 /// Up to where the journal is in the index.
@@ -69,14 +74,8 @@ struct Trees {
     db: sled::Db,
     /// Fingerprint: the key's record.
     keys: sled::Tree,
-    /// Account, label: fingerprint.
-    names: sled::Tree,
     /// Name: the account's record.
     accounts: sled::Tree,
-    /// Account, fingerprint of another account's key with a grant that reaches into it: nothing.
-    reach: sled::Tree,
-    /// Grant, fingerprint of a key that holds it: nothing.
-    granted: sled::Tree,
     /// Groups, public repositories and what is left of removed keys; see `facts`.
     facts: sled::Tree,
     /// [`APPLIED`]: [`Stored`].
@@ -85,14 +84,66 @@ struct Trees {
 
 /// The reading half: no method of it writes, and none hands out what could.
 #[derive(Clone)]
-pub(super) struct IndexReader(Trees);
+pub(super) struct IndexReader {
+    trees: Trees,
+    keys: Arc<RwLock<Keys>>,
+}
 
-/// The writing half. There is one, and the writer's thread has it.
+/// The trees, and what is written to them. There is one, and the writer's thread has it.
 pub(super) struct IndexWriter {
     trees: Trees,
     sums: Cell<Sums>,
-    /// How many keys and names were changed since it was opened.
+    /// How many keys were changed since it was opened.
     changed: Cell<u64>,
+}
+
+/// An index that answers: the trees, and the keys in memory.
+#[derive(Debug)]
+pub(super) struct Index {
+    writer: IndexWriter,
+    keys: Arc<RwLock<Keys>>,
+}
+
+impl Index {
+    /// Opens the index in `dir` within a time limit, and reads all of its rows: refuses it when they are not what was
+    /// written up to where it says that it is.
+    pub(super) fn open(dir: &Path) -> Result<Self, Unavailable> {
+        let (writer, keys) = IndexWriter::open_and(dir, |writer| {
+            let stored =
+                stored(&writer.trees)?.ok_or_else(|| damaged("it was being changed when its process ended"))?;
+            if stored.applied.schema != SCHEMA {
+                return Err(damaged("it is of another version"));
+            }
+            load::load(&writer.trees, stored.sums)
+        })?;
+        Ok(Self::of(writer, keys))
+    }
+
+    /// Trees that were filled from these keys.
+    pub(super) fn of(writer: IndexWriter, keys: Keys) -> Self {
+        Self { writer, keys: Arc::new(RwLock::new(keys)) }
+    }
+
+    pub(super) fn reader(&self) -> IndexReader {
+        IndexReader { trees: self.writer.trees.clone(), keys: Arc::clone(&self.keys) }
+    }
+
+    /// Takes over an overlay. When the trees fail, memory is as it was.
+    pub(super) fn apply(&self, over: &Overlay, applied: Applied) -> Result<(), Unavailable> {
+        self.writer.apply(over, Some(applied))?;
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).apply(&over.keys, &over.names);
+        Ok(())
+    }
+
+    /// Whether so much was changed since it was opened that it is worth a [`settle`].
+    pub(super) fn changed_much(&self) -> bool {
+        self.writer.changed.get() > MUCH
+    }
+
+    /// Hands everything to the kernel; the files are synced when they are closed.
+    pub(super) fn flush(&self) -> Result<(), Unavailable> {
+        guarded(|| self.writer.trees.db.flush()).map(drop)
+    }
 }
 
 impl fmt::Debug for IndexReader {
@@ -135,24 +186,15 @@ fn pair(account: &str, rest: &[u8]) -> Vec<u8> {
 }
 
 impl IndexWriter {
-    /// Opens the index in `dir`, which must be there, within a time limit.
+    /// Opens the trees in `dir`, which must be there, within a time limit.
     pub(super) fn open(dir: &Path) -> Result<Self, Unavailable> {
-        Self::open_and(dir, |_| Ok(()))
+        Self::open_and(dir, |_| Ok(())).map(|(writer, ())| writer)
     }
 
-    /// The same for one that was not closed well: reads all of it, and refuses it when it is not what was written up to
-    /// where it says that it is.
-    pub(super) fn open_compared(dir: &Path) -> Result<Self, Unavailable> {
-        Self::open_and(dir, |index| {
-            let stored = stored(&index.trees)?.ok_or_else(|| damaged("it was being changed when its process ended"))?;
-            index.trees.compare(stored.sums)
-        })
-    }
-
-    fn open_and(
+    fn open_and<T: Send + 'static>(
         dir: &Path,
-        look: impl FnOnce(&Self) -> Result<(), Unavailable> + Send + 'static,
-    ) -> Result<Self, Unavailable> {
+        look: impl FnOnce(&Self) -> Result<T, Unavailable> + Send + 'static,
+    ) -> Result<(Self, T), Unavailable> {
         let path = dir.to_owned();
         let (done, opened) = mpsc::sync_channel(1);
         let open = move || {
@@ -160,10 +202,7 @@ impl IndexWriter {
                 let db = sled::Config::new().path(path).cache_capacity(CACHE).open()?;
                 Ok::<_, sled::Error>(Trees {
                     keys: db.open_tree("keys")?,
-                    names: db.open_tree("names")?,
                     accounts: db.open_tree("accounts")?,
-                    reach: db.open_tree("reach")?,
-                    granted: db.open_tree("granted")?,
                     facts: db.open_tree("facts")?,
                     meta: db.open_tree("meta")?,
                     db,
@@ -172,7 +211,7 @@ impl IndexWriter {
             let outcome = outcome.and_then(|trees| {
                 let sums = stored(&trees)?.map_or_else(Sums::default, |stored| stored.sums);
                 let index = Self { trees, sums: Cell::new(sums), changed: Cell::new(0) };
-                look(&index).map(|()| index)
+                look(&index).map(|found| (index, found))
             });
             // Nobody waits any more: the index was given up.
             drop(done.send(outcome));
@@ -185,28 +224,19 @@ impl IndexWriter {
         opened.recv_timeout(OPEN_LIMIT).map_err(gone)?
     }
 
-    pub(super) fn reader(&self) -> IndexReader {
-        IndexReader(self.trees.clone())
-    }
-
     /// Takes over an overlay, together with how far the journal is in the index now.
     ///
-    /// All of it at once, unless it is very large, as when an account goes with all of its keys. Then it goes row by row. A
-    /// look-up in between may miss a name that changes, but finds every key as it was or as it will be; and a crash in
-    /// between leaves an index that does not say how far the journal is in it.
+    /// All of it at once, unless it is very large, as when an account goes with all of its keys. Then it goes row by row, and
+    /// a crash in between leaves an index that does not say how far the journal is in it.
     pub(super) fn apply(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        let size = over.keys.len() + over.names.len() + over.tombs.len();
+        let size = over.keys.len() + over.tombs.len();
         self.changed.set(self.changed.get() + size as u64);
         if size <= TOGETHER {
             return self.transact(over, applied);
         }
         guarded(|| self.trees.meta.remove(APPLIED))?;
         let sums = Cell::new(self.sums.get());
-        guarded(|| {
-            let rows = Tallies::new(self.trees.rows(), &sums);
-            // First no name leads to a key that changes; then the keys change; then the names lead there again.
-            facts::clear_names(&rows, over).and_then(|()| facts::put(&rows, over)).map_err(said)
-        })?;
+        guarded(|| facts::put(&Tallies::new(self.trees.rows(), &sums), over).map_err(said))?;
         self.sums.set(sums.get());
         match applied {
             Some(_) => self.transact(&Overlay::default(), applied),
@@ -215,13 +245,13 @@ impl IndexWriter {
     }
 
     fn transact(&self, over: &Overlay, applied: Option<Applied>) -> Result<(), Unavailable> {
-        let Trees { db: _, keys, names, accounts, reach, granted, facts, meta } = &self.trees;
+        let Trees { db: _, keys, accounts, facts, meta } = &self.trees;
         let sums = guarded(|| {
-            (keys, names, accounts, reach, granted, facts, meta)
-                .transaction(|(keys, names, accounts, reach, granted, facts, meta)| {
+            (keys, accounts, facts, meta)
+                .transaction(|(keys, accounts, facts, meta)| {
                     // From the start: sled may do this more than once.
                     let sums = Cell::new(self.sums.get());
-                    facts::put(&Tallies::new([keys, names, accounts, reach, granted, facts], &sums), over)?;
+                    facts::put(&Tallies::new([keys, accounts, facts], &sums), over)?;
                     if let Some(applied) = applied {
                         meta.insert(APPLIED, json(&Stored { applied, sums: sums.get() })?)?;
                     }
@@ -235,22 +265,18 @@ impl IndexWriter {
         self.sums.set(sums);
         Ok(())
     }
-
-    /// Whether so much was changed since it was opened that it is worth a [`settle`].
-    pub(super) fn changed_much(&self) -> bool {
-        self.changed.get() > MUCH
-    }
-
-    /// Hands everything to the kernel; the files are synced when they are closed.
-    pub(super) fn flush(&self) -> Result<(), Unavailable> {
-        guarded(|| self.trees.db.flush()).map(drop)
-    }
 }
 
 /// Opens an index that is closed, and closes it: sled writes down where everything is when it is opened, and at no other
 /// time, so that the next one to open it needs not read all of its log for that.
 pub(super) fn settle(dir: &Path) -> Result<(), Unavailable> {
     IndexWriter::open(dir).map(drop)
+}
+
+impl Trees {
+    fn rows(&self) -> [&Tree; 3] {
+        [&self.keys, &self.accounts, &self.facts]
+    }
 }
 
 type InTransaction<T> = Result<T, ConflictableTransactionError<Unavailable>>;
@@ -285,27 +311,29 @@ fn encoded<T: Serialize>(record: &T) -> InTransaction<Vec<u8>> {
 impl IndexReader {
     /// How far the journal is in the index; `None` when it says nothing.
     pub(super) fn applied(&self) -> Result<Option<Applied>, Unavailable> {
-        Ok(stored(&self.0)?.map(|stored| stored.applied))
+        Ok(stored(&self.trees)?.map(|stored| stored.applied))
     }
 
-    /// Puts rubbish in a key's place.
-    #[cfg(test)]
-    pub(super) fn spoil(&self, fingerprint: &Fingerprint) {
-        self.0.keys.insert(fingerprint.as_bytes(), b"{}").unwrap();
+    /// The keys, for as long as nobody changes them.
+    pub(super) fn keys(&self) -> RwLockReadGuard<'_, Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts one key in another one's place.
+    /// All accounts, by name.
+    pub(super) fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
+        self.trees.accounts.iter().values().map(|value| row::decode(&guarded(|| value)?)).collect()
+    }
+
+    /// Puts other bytes in a key's place.
     #[cfg(test)]
-    pub(super) fn confuse(&self, fingerprint: &Fingerprint, with: &Fingerprint) {
-        let other = self.0.keys.get(with.as_bytes()).unwrap().unwrap();
-        self.0.keys.insert(fingerprint.as_bytes(), other).unwrap();
+    pub(super) fn spoil(&self, fingerprint: &Fingerprint, with: &[u8]) {
+        self.keys.write().unwrap().spoil(*fingerprint, with);
     }
 }
 
 impl View for IndexReader {
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
-        let Some(value) = guarded(|| self.0.keys.get(fingerprint.as_bytes()))? else { return Ok(None) };
-        let record: KeyRecord = row::decode(&value)?;
+        let Some(record) = self.keys().key(fingerprint)? else { return Ok(None) };
         if record.fingerprint() != *fingerprint {
             return Err(damaged("a fingerprint leads to another key"));
         }
@@ -313,24 +341,23 @@ impl View for IndexReader {
     }
 
     fn holder_of(&self, name: &KeyName) -> Result<Option<Fingerprint>, Unavailable> {
-        let row = pair(name.account.as_str(), name.label.as_str().as_bytes());
-        guarded(|| self.0.names.get(row))?.map(|value| parse_fingerprint(&value)).transpose()
+        Ok(self.keys().holder_of(name))
     }
 
     fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, Unavailable> {
-        guarded(|| self.0.accounts.get(name.as_str()))?.map(|value| row::decode(&value)).transpose()
+        guarded(|| self.trees.accounts.get(name.as_str()))?.map(|value| row::decode(&value)).transpose()
     }
 
     fn held_by(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
-        Self::second_parts(&self.0.names, account.as_str(), |_, value| parse_fingerprint(value))
+        Ok(self.keys().held_by(account))
     }
 
     fn reaching(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
-        Self::second_parts(&self.0.reach, account.as_str(), |row, _| parse_fingerprint(row))
+        Ok(self.keys().reaching(account))
     }
 
     fn granted(&self, grant: &Grant) -> Result<BTreeSet<Fingerprint>, Unavailable> {
-        Self::second_parts(&self.0.granted, &grant.to_string(), |row, _| parse_fingerprint(row))
+        Ok(self.keys().granted(grant))
     }
 
     fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable> {

@@ -4,7 +4,8 @@
 //! for the fetch path, and an [`Amend`] that can only change, for `admin`.
 //!
 //! From the ground up: `record` and `change` are the words; `rules` says what a change does; `overlay` and `state` are where
-//! it does so; `journal` keeps it; `index` finds it; `writer` is the one thread that changes anything.
+//! it does so; `journal` keeps it; `keys` finds it; `index` spares a start the journal; `writer` is the one thread that changes
+//! anything.
 //! Why it is built so: `docs/decisions/0001-journal-is-the-truth.md`.
 
 mod backup;
@@ -15,6 +16,7 @@ mod files;
 mod history;
 mod index;
 mod journal;
+mod keys;
 mod mark;
 mod meter;
 mod open;
@@ -138,10 +140,7 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn named(&self, name: &KeyName) -> Result<Option<KeyRecord>, Unavailable> {
-        self.0.ask(
-            |index| index.named(name),
-            |state| state.holder_of(name)?.map_or(Ok(None), |fingerprint| state.key(&fingerprint)),
-        )
+        self.0.ask(|index| index.keys().named(name), |state| state.keys().named(name))
     }
 
     /// The key, by either of its names.
@@ -176,7 +175,7 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn count(&self, account: &AccountName) -> Result<usize, Unavailable> {
-        self.0.ask(|index| index.count(account), |state| Ok(state.count(account)))
+        self.0.ask(|index| Ok(index.keys().count(account)), |state| Ok(state.keys().count(account)))
     }
 
     /// The account keys of an account, in no order that matters.
@@ -184,7 +183,7 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn people(&self, account: &AccountName) -> Result<BTreeSet<Fingerprint>, Unavailable> {
-        self.0.ask(|index| index.people(account), |state| Ok(state.people(account)))
+        self.0.ask(|index| Ok(index.keys().people(account)), |state| Ok(state.keys().people(account)))
     }
 
     /// At most `limit` keys in the order of their names, of one account or of all, after a name for the next page.
@@ -197,7 +196,10 @@ impl Lookup {
         after: Option<&KeyName>,
         limit: usize,
     ) -> Result<Vec<KeyRecord>, Unavailable> {
-        self.0.ask(|index| index.keys(account, after, limit), |state| state.keys(account, after).take(limit).collect())
+        self.0.ask(
+            |index| index.keys().listed(account, after).take(limit).collect(),
+            |state| state.keys().listed(account, after).take(limit).collect(),
+        )
     }
 }
 
@@ -247,7 +249,7 @@ impl Lookup {
     /// # Errors
     /// [`Unavailable`]
     pub fn grants_into(&self, account: &AccountName) -> Result<Vec<Grant>, Unavailable> {
-        self.0.ask(|index| index.grants_into(account), |state| Ok(state.grants_into(account)))
+        self.0.ask(|index| Ok(index.keys().grants_into(account)), |state| Ok(state.keys().grants_into(account)))
     }
 
     /// The keys of other accounts with a grant that reaches into this one.

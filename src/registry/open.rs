@@ -7,7 +7,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use super::catch_up::catch_up;
-use super::index::{Applied, IndexWriter, LOCKED_FILE};
+use super::index::{Index, LOCKED_FILE};
 use super::journal::walk::Fault;
 use super::journal::{Journal, known};
 use super::reading::{Reading, Source};
@@ -97,7 +97,7 @@ pub fn open_with(dir: &Path, settings: Settings) -> Result<(Lookup, Amend), Open
     let (reading, writer) = match read(dir)? {
         (journal, Found::Index(index)) => {
             let reading = start(Source::Index(index.reader()));
-            (Arc::clone(&reading), Writer::over_index(journal, reading, requests, index, settings))
+            (Arc::clone(&reading), Writer::over_index(journal, reading, requests, *index, settings))
         }
         (journal, Found::State(state)) => {
             let state = Arc::new(RwLock::new(*state));
@@ -111,85 +111,53 @@ pub fn open_with(dir: &Path, settings: Settings) -> Result<(Lookup, Amend), Open
 
 /// What look-ups are answered from at first.
 enum Found {
-    /// An index that was closed well, and has all of the journal and nothing else.
-    Index(IndexWriter),
+    /// An index that has all of the journal and nothing else.
+    Index(Box<Index>),
     /// What the journal comes to.
     State(Box<State>),
 }
 
 fn read(dir: &Path) -> Result<(Journal, Found), OpenError> {
-    match (mark::exists(dir)?, dir.join(mark::INDEX).join(LOCKED_FILE).is_file()) {
-        (true, _) => read_marked(dir),
-        (false, true) => read_compared(dir),
-        (false, false) => {
-            let (journal, state) = Journal::open_and_replay(dir)?;
-            Ok((journal, Found::State(Box::new(state))))
-        }
+    let marked = mark::exists(dir)?;
+    if !marked && !dir.join(mark::INDEX).join(LOCKED_FILE).is_file() {
+        let (journal, state) = Journal::open_and_replay(dir)?;
+        return Ok((journal, Found::State(Box::new(state))));
     }
-}
-
-/// The index was closed well, and its mark says what its files look like.
-fn read_marked(dir: &Path) -> Result<(Journal, Found), OpenError> {
     // Both read large files, and neither needs the other.
-    let (journal, marked) = std::thread::scope(|scope| {
-        let marked = scope.spawn(|| mark::look(dir));
-        (Journal::open(dir), marked.join())
-    });
-    let (journal, _) = journal?;
-    let marked = marked.map_err(|_| io::Error::other("the look at the index ended in a panic"))??;
-    mark::take(dir)?;
-    if let Some(index) = good_index(dir, marked, Applied::new(journal.seq(), journal.hash())) {
-        return Ok((journal, Found::Index(index)));
-    }
-    let state = journal.replay()?;
-    Ok((journal, Found::State(Box::new(state))))
-}
-
-/// The index was not closed well: it may be good all the same, and only be behind.
-fn read_compared(dir: &Path) -> Result<(Journal, Found), OpenError> {
-    let index = dir.join(mark::INDEX);
     let (journal, index) = std::thread::scope(|scope| {
-        let index = scope.spawn(|| IndexWriter::open_compared(&index));
+        let index = scope.spawn(|| read_index(dir, marked));
         (Journal::open(dir), index.join())
     });
     let (journal, places) = journal?;
-    let index = index.map_err(|_| io::Error::other("the look at the index ended in a panic"))?;
-    let caught_up = index.map_err(|error| error.to_string()).and_then(|index| {
-        let entries = catch_up(&index, &journal, &places)?;
-        Ok((index, entries))
-    });
-    match caught_up {
+    let index = index.map_err(|_| io::Error::other("the look at the index ended in a panic"))??;
+    let fits = index.and_then(|index| catch_up(&index, &journal, &places).map(|entries| (index, entries)));
+    match fits {
         Ok((index, entries)) => {
-            tracing::info!(
-                entries,
-                "the index was not closed well: it is compared with the journal, and has all of it now"
-            );
-            Ok((journal, Found::Index(index)))
+            if !marked {
+                tracing::info!(
+                    entries,
+                    "the index was not closed well: it was compared, and has all of the journal now"
+                );
+            }
+            Ok((journal, Found::Index(Box::new(index))))
         }
         Err(why) => {
-            tracing::warn!(why, "the index was not closed well: it is built again");
+            tracing::warn!(why, marked, "the index is built again");
             let state = journal.replay()?;
             Ok((journal, Found::State(Box::new(state))))
         }
     }
 }
 
-/// The index, if its mark says what the journal says, and it says so itself.
-fn good_index(dir: &Path, marked: Option<Applied>, journal: Applied) -> Option<IndexWriter> {
-    let broken = |error: &dyn std::fmt::Display| tracing::warn!(%error, "the index is built again");
-    if marked != Some(journal) {
-        broken(match marked {
-            Some(_) => &"it does not fit the journal",
-            None => &"its files were changed",
-        });
-        return None;
+/// Opens the index and reads all of it; or says in words why it is of no use.
+fn read_index(dir: &Path, marked: bool) -> io::Result<Result<Index, String>> {
+    if marked {
+        let fits = mark::look(dir)?.is_some();
+        // Whether it fits or not, and whatever becomes of the journal: from here on its files change.
+        mark::take(dir)?;
+        if !fits {
+            return Ok(Err("its files were changed".to_owned()));
+        }
     }
-    let opened = IndexWriter::open(&dir.join(mark::INDEX))
-        .and_then(|index| index.reader().applied().map(|applied| (index, applied)));
-    match opened {
-        Ok((index, Some(applied))) if applied == journal => return Some(index),
-        Ok((_, _)) => broken(&"it does not fit its own mark"),
-        Err(error) => broken(&error),
-    }
-    None
+    Ok(Index::open(&dir.join(mark::INDEX)).map_err(|error| error.to_string()))
 }

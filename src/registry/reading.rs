@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::change::Unavailable;
 use super::files::Lock;
-use super::index::{Applied, IndexReader};
+use super::index::{Applied, Index, IndexReader, IndexWriter};
 use super::mark;
 use super::meter::Meter;
 use super::rules::View as _;
@@ -85,6 +85,17 @@ impl Reading {
         // The old one is dropped outside of the lock: closing an index takes time.
         let old = std::mem::replace(&mut *self.source.write().unwrap_or_else(PoisonError::into_inner), source);
         drop(old);
+    }
+
+    /// Lets an index answer that was built of a state, which hands its keys over. Nobody is asking while it does.
+    pub(super) fn take_over(&self, state: &RwLock<State>, index: IndexWriter) -> (Index, IndexReader) {
+        let mut source = self.source.write().unwrap_or_else(PoisonError::into_inner);
+        let index = Index::of(index, state.write().unwrap_or_else(PoisonError::into_inner).take_keys());
+        let reader = index.reader();
+        let old = std::mem::replace(&mut *source, Source::Index(reader.clone()));
+        drop(source);
+        drop(old);
+        (index, reader)
     }
 
     /// Something that was read cannot be right; the writer looks after it.

@@ -123,12 +123,15 @@ pub struct PublicRecord {
 /// A registered key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
-    /// The key; it cannot be changed.
-    pub key: PublicKey,
-    /// Where it is registered.
+    /// Where it is registered. This and the next two come first: a start reads no more of a row than these.
     pub name: KeyName,
     /// Whether it is a machine's or a person's.
     pub holder: Holder,
+    /// What it may fetch, sorted, at most [`MAX_GRANTS`]. Empty for account keys.
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+    /// The key; it cannot be changed.
+    pub key: PublicKey,
     /// A remark.
     #[serde(default)]
     pub note: Note,
@@ -148,9 +151,6 @@ pub struct KeyRecord {
     /// The networks it may come from; empty means anywhere.
     #[serde(default)]
     pub sources: Vec<IpNet>,
-    /// What it may fetch, sorted, at most [`MAX_GRANTS`]. Empty for account keys.
-    #[serde(default)]
-    pub grants: Vec<Grant>,
     /// The key whose place it took.
     #[serde(default)]
     pub replaces: Option<Rotation>,

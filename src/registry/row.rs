@@ -6,11 +6,11 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::change::Unavailable;
-use super::record::KeyRecord;
+use super::record::{Holder, KeyRecord};
 use crate::model::fingerprint::Fingerprint;
 
 /// The bytes of the checksum in front.
@@ -27,12 +27,39 @@ pub(super) fn encode<T: Serialize>(record: &T) -> Result<Vec<u8>, Unavailable> {
 
 /// The record of a row. A row that is damaged is no answer, and never no record.
 pub(super) fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, Unavailable> {
-    let damaged = |what: &str| Unavailable { reason: format!("the index is damaged: {what}") };
+    postcard::from_bytes(checked(row)?).map_err(|error| damaged(&format!("a row does not parse: {error}")))
+}
+
+/// What a key's row starts with, in the words that it has there.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Head<'a> {
+    /// `account/label`.
+    pub(super) name: &'a str,
+    /// Whose it is.
+    pub(super) holder: Holder,
+    /// What it may fetch.
+    #[serde(borrow)]
+    pub(super) grants: Vec<&'a str>,
+}
+
+/// The beginning of a key's row, for the price of a tenth of it.
+pub(super) fn head(row: &[u8]) -> Result<Head<'_>, Unavailable> {
+    let (head, _) = postcard::take_from_bytes(checked(row)?)
+        .map_err(|error| damaged(&format!("a row does not start as a key's does: {error}")))?;
+    Ok(head)
+}
+
+fn damaged(what: &str) -> Unavailable {
+    Unavailable { reason: format!("the index is damaged: {what}") }
+}
+
+/// What follows the checksum, if that is right.
+fn checked(row: &[u8]) -> Result<&[u8], Unavailable> {
     let (crc, rest) = row.split_at_checked(CHECKSUM).ok_or_else(|| damaged("a row is too short"))?;
     if crc != crc32c::crc32c(rest).to_le_bytes() {
         return Err(damaged("a row's checksum is wrong"));
     }
-    postcard::from_bytes(rest).map_err(|error| damaged(&format!("a row does not parse: {error}")))
+    Ok(rest)
 }
 
 /// A row, or the record itself should it ever not encode.
@@ -71,6 +98,17 @@ fn read(row: Row) -> Option<KeyRecord> {
 pub(super) struct Rows(BTreeMap<Fingerprint, Row>);
 
 impl Rows {
+    /// Of rows in the order of their fingerprints.
+    pub(super) fn sorted(rows: Vec<(Fingerprint, Box<[u8]>)>) -> Self {
+        Self(rows.into_iter().map(|(key, row)| (key, Row::Encoded(row))).collect())
+    }
+
+    /// Puts bytes in a key's place, whatever they are.
+    #[cfg(test)]
+    pub(super) fn put(&mut self, fingerprint: Fingerprint, row: &[u8]) {
+        self.0.insert(fingerprint, Row::Encoded(row.into()));
+    }
+
     /// The key with this fingerprint.
     pub(super) fn get(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
         self.0.get(fingerprint).map(Row::record).transpose()

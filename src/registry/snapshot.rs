@@ -34,7 +34,7 @@ pub(super) fn pieces(state: &State) -> Result<impl Iterator<Item = Result<Piece,
     let (groups, publics) = (state.groups(None)?, state.publics(None)?);
     let accounts = state.accounts().cloned().map(Piece::Account);
     let first = accounts.chain(groups.into_iter().map(Piece::Group)).chain(publics.into_iter().map(Piece::Public));
-    let keys = state.keys_after(None).map(|record| record.map(|record| Piece::Key(Box::new(record))));
+    let keys = state.keys().after(None).map(|record| record.map(|record| Piece::Key(Box::new(record))));
     let tombs = state.tombs_after(None).map(|tomb| Piece::Tomb(Box::new(tomb.clone())));
     let tomb_names = state.tomb_names_after(None).map(|(name, key)| Piece::TombName(name.clone(), *key));
     Ok(first.map(Ok).chain(keys).chain(tombs.chain(tomb_names).map(Ok)))

@@ -118,7 +118,7 @@ pub fn compare(dir: &Path) -> Result<Compared, OpenError> {
             wrong.push("the index has other accounts than the journal".to_owned());
         }
         let listed = lookup.keys(None, None, usize::MAX)?;
-        let expected: Vec<_> = state.keys(None, None).collect::<Result<_, _>>()?;
+        let expected: Vec<_> = state.keys().listed(None, None).collect::<Result<_, _>>()?;
         if listed != expected {
             wrong.push(format!("the index lists {} keys, the journal has {}, or others", listed.len(), expected.len()));
         }
@@ -141,13 +141,13 @@ pub fn compare(dir: &Path) -> Result<Compared, OpenError> {
             }
         }
         for account in state.accounts() {
-            for grant in state.grants_into(&account.name) {
+            for grant in state.keys().grants_into(&account.name) {
                 let found = lookup.0.ask(|index| index.granted(&grant), |state| state.granted(&grant))?;
                 if found != state.granted(&grant)? {
                     wrong.push(format!("in the index, other keys hold {grant}"));
                 }
             }
-            if lookup.people(&account.name)? != state.people(&account.name) {
+            if lookup.people(&account.name)? != state.keys().people(&account.name) {
                 wrong.push(format!("in the index, {} has other account keys", account.name));
             }
             if lookup.0.reaching(&account.name)? != state.reaching(&account.name)? {

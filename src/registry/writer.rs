@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::build::Build;
 use super::change::{Change, CommitError, Committed, Told, Unavailable};
-use super::index::{Applied, IndexReader, IndexWriter};
+use super::index::{Applied, Index, IndexReader};
 use super::journal::Journal;
 use super::journal::compact::Compaction;
 use super::journal::entry::{Entry, Hash};
@@ -40,6 +40,8 @@ const LOOK_OFTEN: Duration = Duration::from_millis(20);
 /// How long after the first attempt to build a broken index the next one follows, and the longest time between two.
 const HEAL_FIRST: Duration = Duration::from_secs(30);
 const HEAL_LAST: Duration = Duration::from_secs(3600);
+/// How long after a failed compaction the next one follows.
+const COMPACT_AGAIN: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 60_000 });
 
 pub(super) type Answer = Result<Told, CommitError>;
 
@@ -55,7 +57,7 @@ pub(super) struct Request {
 
 /// Where the rules read, and where accepted changes go.
 enum Base {
-    Index(IndexWriter, IndexReader),
+    Index(Index, IndexReader),
     Replayed(Arc<RwLock<State>>, Option<Build>),
 }
 
@@ -68,24 +70,24 @@ pub(super) struct Writer {
     heal: Heal,
     settings: Settings,
     compaction: Option<Compaction>,
-    /// Whether the journal may be compacted; not again after it failed.
-    may_compact: bool,
+    /// When the journal may be compacted again after that failed, as on a full disk.
+    compact_again: Heal,
     /// Since when it is long enough for that.
     long_since: Option<Instant>,
     /// When it was last tried whether there is room again.
     tried_room: Instant,
 }
 
-/// The patience with a broken index.
+/// The patience with what failed and may work later: the longer the more often it fails.
 struct Heal {
     at: Instant,
     next: Duration,
 }
 
 impl Heal {
-    /// At once for the first time.
-    fn new() -> Self {
-        Self { at: Instant::now(), next: HEAL_FIRST }
+    /// At once for the first time, and after `next` for the second one.
+    fn new(next: Duration) -> Self {
+        Self { at: Instant::now(), next }
     }
 
     /// Whether it is time; if so, the next time is further away.
@@ -116,7 +118,7 @@ impl Writer {
         journal: Journal,
         reading: Arc<Reading>,
         requests: Receiver<Request>,
-        index: IndexWriter,
+        index: Index,
         settings: Settings,
     ) -> Self {
         let reader = index.reader();
@@ -142,9 +144,9 @@ impl Writer {
         base: Base,
         settings: Settings,
     ) -> Self {
-        let (heal, compaction, may_compact, long_since) = (Heal::new(), None, true, None);
-        let tried_room = Instant::now();
-        Self { journal, reading, requests, base, heal, settings, compaction, may_compact, long_since, tried_room }
+        let (heal, compact_again, tried_room) = (Heal::new(HEAL_FIRST), Heal::new(COMPACT_AGAIN), Instant::now());
+        let (compaction, long_since) = (None, None);
+        Self { journal, reading, requests, base, heal, settings, compaction, compact_again, long_since, tried_room }
     }
 
     /// Works until every [`super::Amend`] is gone. A panic leaves a registry that answers nothing.
@@ -233,7 +235,7 @@ impl Writer {
         let applied = Applied::new(self.journal.seq(), self.journal.hash());
         match &mut self.base {
             Base::Index(index, _) => {
-                if let Err(error) = index.apply(&over, Some(applied)) {
+                if let Err(error) = index.apply(&over, applied) {
                     self.fall_back(&error);
                 }
             }
@@ -252,15 +254,16 @@ impl Writer {
             match compaction.finish(&mut self.journal, wait) {
                 None => return,
                 Some(Ok(())) => {
-                    tracing::info!(seq = self.journal.seq(), "the journal is compacted; the old one is kept")
+                    tracing::info!(seq = self.journal.seq(), "the journal is compacted; the old one is kept");
+                    self.compact_again = Heal::new(COMPACT_AGAIN);
                 }
                 Some(Err(error)) => {
-                    tracing::error!(%error, "the journal cannot be compacted: it goes on growing until the next start");
-                    self.may_compact = false;
+                    let next = self.compact_again.at.saturating_duration_since(Instant::now());
+                    tracing::error!(%error, ?next, "the journal cannot be compacted: it goes on growing until the next try");
                 }
             }
             self.compaction = None;
-        } else if !wait && self.may_compact && self.is_long() {
+        } else if !wait && self.is_long() && self.compact_again.due() {
             match Compaction::start(&self.journal) {
                 Ok(compaction) => self.compaction = Some(compaction),
                 Err(error) => tracing::warn!(%error, "no thread to compact the journal"),
@@ -287,10 +290,9 @@ impl Writer {
             let since = std::mem::take(&mut build.since);
             match outcome.and_then(|index| index.apply(&since, Some(applied)).map(|()| index)) {
                 Ok(index) => {
-                    let reader = index.reader();
                     // What was wrong was wrong with the index before this one.
                     self.reading.take_damage();
-                    self.reading.set(Source::Index(reader.clone()));
+                    let (index, reader) = self.reading.take_over(state, index);
                     self.base = Base::Index(index, reader);
                     tracing::info!(seq = applied.seq, "the index is built");
                 }

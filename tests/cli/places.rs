@@ -99,3 +99,39 @@ fn explain_names_the_rule_that_decides_and_what_would_change_it() {
     );
     site.snapshot("explain", &story);
 }
+
+#[test]
+fn lists_are_paged_and_places_and_copies_are_told_as_json() {
+    let site = Site::with_acme();
+    for name in ["app", "lib"] {
+        let bare = site.path(&format!("repositories/acme/{name}.git"));
+        std::fs::create_dir_all(bare.join("objects")).unwrap();
+        std::fs::create_dir_all(bare.join("refs/heads")).unwrap();
+        std::fs::write(bare.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        std::fs::write(bare.join("config"), "[core]\nrepositoryformatversion = 0\nbare = true\n").unwrap();
+    }
+    site.ok(&["key", "add", "acme", "ci-1", "--key", "a.pub", "--grant", "acme/app"]);
+    site.ok(&["key", "add", "acme", "ci-2", "--key", "b.pub", "--grant", "acme/lib"]);
+    site.ok(&["repo", "publish", "acme/lib"]);
+    let story = told(
+        &site,
+        &[
+            &["repo", "list"],
+            &["repo", "list", "acme"],
+            &["repo", "list", "acme", "--json"],
+            &["repo", "list", "nobody"],
+            &["whereis", "a.pub", "--json"],
+            &["whereis", "config.toml", "--json"],
+            &["key", "list", "--limit", "1"],
+            &["key", "list", "--limit", "1", "--after", "acme/ci-1"],
+            &["key", "list", "--limit", "1", "--after", "acme/ci-2"],
+            &["key", "list", "--limit", "0"],
+            &["key", "list", "--after", "ci-1"],
+        ],
+    );
+    site.snapshot("pages_and_json", &story);
+    // Times have as many digits as they need, and so its length is not the same each time.
+    let copied: serde_json::Value = serde_json::from_str(&site.ok(&["backup", "copy", "--json"]).out).unwrap();
+    let bytes = std::fs::metadata(site.path("copy")).unwrap().len();
+    assert_eq!(copied, serde_json::json!({"bytes": bytes, "changes": 4, "file": "copy"}));
+}

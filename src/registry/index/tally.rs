@@ -9,8 +9,7 @@ use std::hash::{DefaultHasher, Hasher as _};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Applied, InTransaction, Trees, Unavailable, damaged, guarded};
-use super::{ConflictableTransactionError, IVec, TransactionalTree, Tree, TreeError};
+use super::{Applied, ConflictableTransactionError, IVec, InTransaction, TransactionalTree, Tree};
 
 /// The number of rows, and the sum of their hashes. Against accidents and not against forgers: who can write the files of
 /// the registry needs no collision. Should the standard library ever hash otherwise, the index is built again, once.
@@ -21,6 +20,16 @@ pub(super) struct Sums {
 }
 
 impl Sums {
+    /// How many rows there are.
+    pub(super) fn rows(self) -> u64 {
+        self.rows
+    }
+
+    /// The sum of both.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self { rows: self.rows.wrapping_add(other.rows), hashes: self.hashes.wrapping_add(other.hashes) }
+    }
+
     fn hash(tree: u8, row: &[u8], value: &[u8]) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write_u8(tree);
@@ -30,7 +39,7 @@ impl Sums {
         hasher.finish()
     }
 
-    fn add(&mut self, tree: u8, row: &[u8], value: &[u8]) {
+    pub(super) fn add(&mut self, tree: u8, row: &[u8], value: &[u8]) {
         self.rows = self.rows.wrapping_add(1);
         self.hashes = self.hashes.wrapping_add(Self::hash(tree, row, value));
     }
@@ -107,61 +116,14 @@ impl<T: Rows> Tally<'_, T> {
 /// The trees with rows, in the order of their numbers.
 pub(super) struct Tallies<'a, T> {
     pub(super) keys: Tally<'a, T>,
-    pub(super) names: Tally<'a, T>,
     pub(super) accounts: Tally<'a, T>,
-    pub(super) reach: Tally<'a, T>,
-    pub(super) granted: Tally<'a, T>,
     pub(super) facts: Tally<'a, T>,
 }
 
 impl<'a, T: Rows> Tallies<'a, T> {
-    pub(super) fn new(trees: [&'a T; 6], sums: &'a Cell<Sums>) -> Self {
-        let [keys, names, accounts, reach, granted, facts] = trees;
+    pub(super) fn new(trees: [&'a T; 3], sums: &'a Cell<Sums>) -> Self {
+        let [keys, accounts, facts] = trees;
         let tally = |tree, number| Tally { tree, number, sums };
-        Self {
-            keys: tally(keys, 0),
-            names: tally(names, 1),
-            accounts: tally(accounts, 2),
-            reach: tally(reach, 3),
-            granted: tally(granted, 4),
-            facts: tally(facts, 5),
-        }
+        Self { keys: tally(keys, 0), accounts: tally(accounts, 1), facts: tally(facts, 2) }
     }
-}
-
-impl Trees {
-    pub(super) fn rows(&self) -> [&Tree; 6] {
-        [&self.keys, &self.names, &self.accounts, &self.reach, &self.granted, &self.facts]
-    }
-
-    /// Reads every row, and says whether they come to this sum.
-    pub(super) fn compare(&self, expected: Sums) -> Result<(), Unavailable> {
-        let [keys, others @ ..] = self.rows();
-        // The records are about half of all bytes; two cores read at once.
-        let (one, two) = std::thread::scope(|scope| {
-            let keys = scope.spawn(|| sum(0, &[keys], expected.rows));
-            (sum(1, &others, expected.rows), keys.join())
-        });
-        let (one, two) = (one?, two.map_err(|_| damaged("a panic while it was read"))??);
-        let all = Sums { rows: one.rows + two.rows, hashes: one.hashes.wrapping_add(two.hashes) };
-        if all == expected { Ok(()) } else { Err(damaged("its rows are not those that were written")) }
-    }
-}
-
-/// The sum over trees from a number on. A tree that has lost its way may go round in circles: it ends at `most` rows.
-fn sum(first: u8, trees: &[&Tree], most: u64) -> Result<Sums, Unavailable> {
-    let mut sums = Sums::default();
-    for (number, tree) in (first..).zip(trees) {
-        guarded(|| {
-            for row in tree.iter() {
-                let (row, value) = row?;
-                sums.add(number, &row, &value);
-                if sums.rows > most {
-                    return Ok(());
-                }
-            }
-            Ok::<_, TreeError>(())
-        })?;
-    }
-    Ok(sums)
 }

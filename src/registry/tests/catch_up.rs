@@ -72,9 +72,7 @@ fn an_index_whose_rows_are_not_what_was_written_is_built_again() {
     ];
     let dir = tempfile::tempdir().unwrap();
     let before = sample(dir.path());
-    for (tree, (what, harm)) in
-        ["keys", "names", "accounts"].into_iter().flat_map(|tree| harms.map(|harm| (tree, harm)))
-    {
+    for (tree, (what, harm)) in ["keys", "accounts"].into_iter().flat_map(|tree| harms.map(|harm| (tree, harm))) {
         let index = sled::open(dir.path().join("index")).unwrap();
         harm(&index.open_tree(tree).unwrap());
         drop(index);

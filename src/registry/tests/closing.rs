@@ -14,7 +14,7 @@ fn says_where(dir: &Path) -> bool {
 #[test]
 fn after_many_changes_closing_spares_the_next_start_the_log() {
     let keys = u32::try_from(MUCH).unwrap();
-    for (count, spared) in [(keys / 4, false), (keys, true)] {
+    for (count, spared) in [(keys / 2, false), (keys * 2, true)] {
         let dir = tempfile::tempdir().unwrap();
         let (lookup, amend) = open(dir.path()).unwrap();
         settle(&lookup);

@@ -130,3 +130,29 @@ fn a_journal_is_left_alone_until_it_has_been_long_for_a_while() {
     };
     assert_eq!((long(Duration::ZERO), long(Duration::from_secs(3600))), (1, 0));
 }
+
+/// As on a disk that was full for a while.
+#[test]
+fn a_compaction_that_failed_is_tried_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lookup, amend) = open_with(dir.path(), SMALL).unwrap();
+    // Nobody can write a file over a folder.
+    let stands = dir.path().join("journal.new");
+    std::fs::create_dir(&stands).unwrap();
+    commit(&amend, &[account_add("acme"), account_add("beta")]);
+    for number in 0..60 {
+        commit(&amend, &[key_add(number, &format!("acme/c{number}"), &["acme/app", "beta/lib"])]);
+    }
+    std::thread::sleep(Duration::from_millis(700));
+    assert!(archives(dir.path()).unwrap().is_empty(), "it has failed");
+    std::fs::remove_dir(&stands).unwrap();
+    let start = Instant::now();
+    while archives(dir.path()).unwrap().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it is not tried again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let before = everything(&lookup);
+    drop((lookup, amend));
+    same(dir.path());
+    assert_eq!(everything(&open(dir.path()).unwrap().0), before);
+}

@@ -211,9 +211,10 @@ fn a_record_that_does_not_parse_is_no_answer_and_is_built_again() {
         let (lookup, amend) = open(dir.path()).unwrap();
         let victim = key(1).fingerprint();
         if confused {
-            index(&lookup).confuse(&victim, &key(2).fingerprint());
+            let other = lookup.key(&key(2).fingerprint()).unwrap().unwrap();
+            index(&lookup).spoil(&victim, &crate::registry::row::encode(&other).unwrap());
         } else {
-            index(&lookup).spoil(&victim);
+            index(&lookup).spoil(&victim, b"{}");
         }
         assert!(lookup.key(&victim).is_err());
         // The writer looks around before its next commit, or after a moment.
@@ -237,7 +238,7 @@ fn a_commit_that_meets_a_spoiled_record_is_checked_against_the_journal() {
     let dir = tempfile::tempdir().unwrap();
     sample(dir.path());
     let (lookup, amend) = open(dir.path()).unwrap();
-    index(&lookup).spoil(&key(1).fingerprint());
+    index(&lookup).spoil(&key(1).fingerprint(), b"{}");
     let held = Conflict::KeyHeld { holder: name("acme/k1"), kind: Holder::DeployKey };
     assert_eq!(conflict(&amend, &[key_add(1, "beta/again", &[])]), held);
     assert_eq!(everything(&lookup).1.len(), 3);
@@ -250,7 +251,7 @@ fn when_the_writer_dies_nothing_hangs_and_nothing_is_answered() {
     let (lookup, amend) = open(dir.path()).unwrap();
     let file = OpenOptions::new().write(true).open(dir.path().join("journal")).unwrap();
     file.write_all_at(b"????", 30).unwrap();
-    index(&lookup).spoil(&key(1).fingerprint());
+    index(&lookup).spoil(&key(1).fingerprint(), b"{}");
     assert!(lookup.key(&key(1).fingerprint()).is_err());
     let start = Instant::now();
     while lookup.accounts().is_ok() {

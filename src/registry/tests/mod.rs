@@ -31,7 +31,7 @@ use crate::model::public_key::PublicKey;
 use crate::model::text::Note;
 
 /// An ed25519 public key by its number. The point need not be on the curve: nobody signs with it.
-fn key(number: u32) -> PublicKey {
+pub(super) fn key(number: u32) -> PublicKey {
     let mut blob = Vec::new();
     blob.extend_from_slice(&11u32.to_be_bytes());
     blob.extend_from_slice(b"ssh-ed25519");
