@@ -13,6 +13,7 @@ pub mod chain;
 pub mod check;
 pub mod counters;
 pub mod files;
+pub mod journald;
 pub mod key;
 pub mod lines;
 pub mod link;

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use super::chain::Chain;
 use super::counters::{Counters, Lost};
+use super::journald::Journal;
 use super::strangers::Strangers;
 use super::{PATIENCE, QUEUE, Record, line};
-use hand::{Disk, Hand};
+pub(super) use hand::Disk;
+use hand::Hand;
 
 mod hand;
 
@@ -61,6 +63,19 @@ impl Writer {
     /// The same to standard output. Commands that work without the process write to the file, and so its name is known.
     pub(super) fn to_stdout(path: &Path, strangers: Arc<Strangers>, counters: Counters) -> io::Result<Self> {
         let mut writer = Self::over(|| Ok(io::stdout()), strangers, QUEUE, PATIENCE, counters)?;
+        writer.path = path.to_owned();
+        Ok(writer)
+    }
+
+    /// The same to the journal that listens at `socket`.
+    pub(super) fn to_journal(
+        path: &Path,
+        socket: &Path,
+        strangers: Arc<Strangers>,
+        counters: Counters,
+    ) -> io::Result<Self> {
+        let socket = socket.to_owned();
+        let mut writer = Self::over(move || Journal::open(&socket), strangers, QUEUE, PATIENCE, counters)?;
         writer.path = path.to_owned();
         Ok(writer)
     }

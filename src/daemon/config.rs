@@ -76,6 +76,8 @@ pub enum AuditTo {
     File,
     /// To standard output, which a service manager keeps.
     Stdout,
+    /// To systemd's journal.
+    Journal,
 }
 
 /// The SSH door.

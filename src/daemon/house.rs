@@ -15,6 +15,7 @@ use super::reload::Reloader;
 use super::repos::StoreRepos;
 use crate::admin::{Admin, chain};
 use crate::audit::Audit;
+use crate::audit::journald::SOCKET;
 use crate::cache::Cache;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
@@ -61,6 +62,9 @@ pub enum BuildError {
         /// Why.
         error: std::io::Error,
     },
+    /// systemd's journal, which is to have the audit records.
+    #[error("the journal cannot be reached at {SOCKET}: {0}")]
+    Journal(std::io::Error),
     /// The chain of audit records.
     #[error(transparent)]
     Chain(#[from] chain::BeginError),
@@ -91,6 +95,7 @@ impl BuildError {
             }
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
+            Self::Journal(_) => "start systemd-journald, or write \"file\" or \"stdout\" as `to` under [audit]",
             Self::Chain(_) => {
                 "mend what it names; `pullgate audit verify` says how the chain is. A key that is lost is made anew when its \
                  file is gone, and the old one's public half is needed to verify what it signed"
@@ -177,8 +182,12 @@ impl Shell {
         let audit = match config.audit_to {
             AuditTo::File => Audit::open_bounded(&config.audit_file, config.audit_strangers),
             AuditTo::Stdout => Audit::to_stdout(&config.audit_file, config.audit_strangers),
+            AuditTo::Journal => Audit::to_journal(&config.audit_file, config.audit_strangers),
         };
-        let audit = audit.map_err(|error| BuildError::Audit { file: config.audit_file.clone(), error })?;
+        let audit = audit.map_err(|error| match config.audit_to {
+            AuditTo::File | AuditTo::Stdout => BuildError::Audit { file: config.audit_file.clone(), error },
+            AuditTo::Journal => BuildError::Journal(error),
+        })?;
         Ok(Self { config: config.clone(), store, git, keys, audit })
     }
 

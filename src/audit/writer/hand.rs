@@ -21,7 +21,7 @@ const ANSWERED: usize = 1024;
 const TICK: Duration = Duration::from_secs(1);
 
 /// Something that records are written to.
-pub(super) trait Disk: Write {
+pub(in crate::audit) trait Disk: Write {
     /// Where its end is, for one that is a file.
     fn place(&self) -> Option<Place>;
     /// Waits until the disk has all of it.

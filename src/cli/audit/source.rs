@@ -10,6 +10,7 @@ use rustix::process::geteuid;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::user_name;
 use crate::audit::files::{Family, family};
+use crate::audit::journald::IDENTIFIER;
 use crate::cli::Context;
 use crate::cli::io::Stop;
 use crate::daemon::config::AuditTo;
@@ -35,10 +36,17 @@ impl Source {
             return Ok(Self { files: named, packed: Vec::new(), live: None });
         }
         let config = context.load()?;
-        if config.audit_to == AuditTo::Stdout {
-            let fact = "the daemon writes its records to standard output: `to` under [audit]";
-            let hint = "give them: journalctl -u pullgate -o cat | pullgate audit --file -; those of commands without a daemon \
-                        are in the audit file";
+        let elsewhere = match config.audit_to {
+            AuditTo::File => None,
+            AuditTo::Stdout => Some(("standard output", "-u pullgate".to_owned())),
+            AuditTo::Journal => Some(("systemd's journal", format!("-t {IDENTIFIER}"))),
+        };
+        if let Some((place, which)) = elsewhere {
+            let fact = format!("the daemon writes its records to {place}: `to` under [audit]");
+            let hint = format!(
+                "give them: journalctl {which} -o cat | pullgate audit --file -; those of commands without a daemon are in \
+                 the audit file"
+            );
             return Err(Fault::new(Kind::Invalid, fact).field("--file").hint(hint).into());
         }
         let live = config.audit_file;

@@ -167,13 +167,13 @@ proptest! {
 }
 
 #[test]
-fn audit_records_go_to_one_of_two_places() {
+fn audit_records_go_to_one_of_three_places() {
     let parse = |to: &str| Config::parse(&format!("[audit]\nto = \"{to}\""), Path::new("/srv/config.toml"));
     assert_eq!(parse("stdout").unwrap().audit_to, AuditTo::Stdout);
     assert_eq!(parse("file").unwrap(), Config::parse("", Path::new("/srv/config.toml")).unwrap());
-    // There is no way of its own into the journal, and the way that there is is named.
-    let faults = parse("journald").unwrap_err();
-    assert!(faults[0].key == "audit.to" && faults[0].remedy.contains("\"stdout\""), "{faults:?}");
+    assert_eq!(parse("journald").unwrap().audit_to, AuditTo::Journal);
+    let faults = parse("syslog").unwrap_err();
+    assert!(faults[0].key == "audit.to" && faults[0].remedy.contains("\"journald\""), "{faults:?}");
     let zero = Config::parse("[audit]\nstranger_records = 0", Path::new("/srv/config.toml")).unwrap_err();
     assert_eq!(zero[0].key, "audit.stranger_records");
 }

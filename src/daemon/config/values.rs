@@ -193,10 +193,11 @@ pub(super) fn level(value: &Value) -> Parsed<Level> {
 
 /// Where audit records go.
 pub(super) fn audit_to(value: &Value) -> Parsed<AuditTo> {
-    const REMEDY: &str = r#"write "file", or "stdout", which is how a service of systemd writes to the journal"#;
+    const REMEDY: &str = r#"write "file", "stdout", or "journald" for systemd's journal"#;
     match text(value, REMEDY)? {
         "file" => Ok(AuditTo::File),
         "stdout" => Ok(AuditTo::Stdout),
+        "journald" => Ok(AuditTo::Journal),
         other => wrong(format!("'{other}' is no place for audit records"), REMEDY),
     }
 }
