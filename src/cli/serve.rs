@@ -1,7 +1,7 @@
 //! `pullgate serve`
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,10 +62,13 @@ impl Args {
     }
 }
 
-/// The program and its arguments, as they are to be started again. By the name of its file: another release that is put in its
-/// place is what is started then.
+/// The program and its arguments, as they are to be started again: by the name that it was started by, so that another release
+/// that has the name by then is what is started, also where the name is a link. Without a folder in it, the name was looked for
+/// on a search path, and it is the file that counts.
 fn started_by() -> Result<StartedBy, Fault> {
-    let program = std::env::current_exe()
+    let named = std::env::args_os().next().map(PathBuf::from).filter(|name| name.components().count() > 1);
+    let program = named.map_or_else(std::env::current_exe, std::path::absolute);
+    let program = program
         .map_err(|error| Fault::new(Kind::Unavailable, format!("the program's own file cannot be told: {error}")))?;
     Ok(StartedBy { program, arguments: std::env::args_os().skip(1).collect() })
 }

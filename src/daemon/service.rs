@@ -30,7 +30,8 @@ pub fn inherited() -> io::Result<Vec<TcpListener>> {
 
 /// The doors are open.
 pub fn ready() {
-    tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    // A process that takes another's place would else be silent for up to one time and a half of the watchdog's.
+    tell(&[NotifyState::Ready, NotifyState::Status("serving"), NotifyState::Watchdog]);
 }
 
 /// The config is being read anew; [`ready`] says that it was, for better or worse.

@@ -83,7 +83,9 @@ impl Serving {
             Ok(Err(error)) => tracing::warn!(%error, "the process that started this one does not say that it is over"),
             Err(error) => tracing::warn!(%error, "the process that started this one cannot be heard"),
         }
-        self.sockets.control.claim();
+        if let Err(error) = self.sockets.control.claim() {
+            tracing::error!(%error, "the operators that the config names may not get to the control socket");
+        }
         if let Some(moved) = &self.sockets.moved
             && let Err(error) = std::fs::remove_file(moved)
         {
@@ -101,6 +103,8 @@ impl Serving {
         let handed = self.hand_over(next).await;
         if let Err(error) = &handed {
             tracing::warn!(%error, "another process could not take over: this one opens the registry again");
+            // Those inside stand before a gate that is closed for good: they are to come again.
+            std::mem::take(&mut self.ends.staying).cancel();
             tokio::task::block_in_place(|| self.house.reopen()).map_err(|error| UpgradeError::Lost(Box::new(error)))?;
             self.let_in();
         }
@@ -117,7 +121,7 @@ impl Serving {
         if tokio::time::timeout(SETTLE, self.sockets.control.idle()).await.is_err() {
             tracing::warn!("an operator's request takes long, and may not get its record");
         }
-        self.close_metrics().await;
+        close_metrics(&mut self.watched).await;
         let (usage, audit) = (self.house.usage.clone(), self.house.audit.clone());
         let give_back = move || {
             write_down(&usage);
@@ -133,44 +137,47 @@ impl Serving {
         Ok(id)
     }
 
-    async fn close_metrics(&mut self) {
-        let Some((stop, task)) = self.watched.take() else { return };
-        stop.cancel();
-        if task.await.is_err() {
-            tracing::warn!("the metrics listener ended in a panic");
-        }
-    }
-
     /// Lets what runs come to its end, and leaves everything in its place.
-    pub(super) async fn end(mut self, ending: &Ending) {
+    pub(super) async fn end(self, ending: &Ending) {
+        let Self { house, sockets, ends, mut doors, mut watched, mut background, started_by: _, asker: _ } = self;
         if !matches!(ending, Ending::Handed(_)) {
             service::stopping();
         }
-        let limit = self.house.config.limits.drain;
+        let limit = house.config.limits.drain;
         tracing::info!(?limit, "stopping: nobody new is let in, what runs may finish");
-        self.ends.accepting.cancel();
-        self.ends.staying.cancel();
-        let doors = &mut self.doors;
+        ends.accepting.cancel();
+        ends.staying.cancel();
+        // Who comes now is refused by the kernel, and does not wait in a queue that nobody looks at. Each door that is still
+        // needed has its own handle.
+        drop(sockets);
         let finished = async { while doors.join_next().await.is_some() {} };
         if tokio::time::timeout(limit, finished).await.is_err() {
             tracing::warn!("stopping: what still runs is cut");
-            self.ends.cut.cancel();
-            while self.doors.join_next().await.is_some() {}
+            ends.cut.cancel();
+            while doors.join_next().await.is_some() {}
         }
         // What was used while the doors closed counts too.
-        write_uses(&self.house.usage).await;
+        write_uses(&house.usage).await;
         // Whose line was cut still leaves a record.
-        if tokio::time::timeout(LAST_RECORDS, self.house.door.answered()).await.is_err() {
+        if tokio::time::timeout(LAST_RECORDS, house.door.answered()).await.is_err() {
             tracing::warn!("stopping: an answer did not end in time");
         }
-        let audit = self.house.audit.clone();
+        let audit = house.audit.clone();
         audit.checkpoint();
         if tokio::task::spawn_blocking(move || audit.flush()).await.is_err() {
             tracing::warn!("stopping: the last audit records may not be written");
         }
-        self.background.shutdown().await;
-        self.close_metrics().await;
+        background.shutdown().await;
+        close_metrics(&mut watched).await;
         tracing::info!("stopped");
+    }
+}
+
+async fn close_metrics(watched: &mut Option<(CancellationToken, JoinHandle<()>)>) {
+    let Some((stop, task)) = watched.take() else { return };
+    stop.cancel();
+    if task.await.is_err() {
+        tracing::warn!("the metrics listener ended in a panic");
     }
 }
 

@@ -122,7 +122,7 @@ mod tests {
         assert_eq!(sockets.ssh.iter().map(|door| door.local_addr().unwrap()).collect::<Vec<_>>(), [free, here]);
         assert_eq!(sockets.moved, None);
         assert!(std::net::TcpStream::connect(gone).is_err(), "it listens where it should not any more");
-        sockets.control.claim();
+        sockets.control.claim().unwrap();
         drop(sockets);
         assert!(!config.control.socket.exists(), "whose it is removes it at the end");
     }

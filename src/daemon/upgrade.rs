@@ -11,7 +11,7 @@
 //!
 //! Whatever fails before `serving`: the new one is ended, and the old one opens the registry again and serves on.
 //!
-//! - [`mod@line`]: what they say, and how
+//! - `line`: what they say, and how
 //! - [`next`]: the old one's end; [`successor`]: the new one's
 
 pub(super) mod ask;

@@ -5,7 +5,7 @@
 //! sends more than a negotiation can need is cut off instead. What all of them have unread is bounded too, by a [`Pool`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -28,7 +28,8 @@ impl Default for Budget {
 /// What all clients together may have unread, beyond a share that each channel has to itself. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    taken: Arc<AtomicUsize>,
+    /// Below zero for a moment, when what is taken out is counted before what came in.
+    taken: Arc<AtomicIsize>,
     most: usize,
 }
 
@@ -87,25 +88,30 @@ struct Shared {
 
 impl Shared {
     /// Counts more; what is unread then, here and in the pool. Each step of `unread` has its step in the pool, so that these
-    /// add up in whatever order they are made.
-    fn add(&self, bytes: usize) -> (usize, usize) {
+    /// add up in whatever order they are made; in between the pool may look emptier than empty.
+    fn add(&self, bytes: usize) -> (usize, isize) {
         let before = self.unread.fetch_add(bytes, Ordering::AcqRel);
         let unread = before.saturating_add(bytes);
-        let more = pooled(unread).saturating_sub(pooled(before));
+        let more = signed(pooled(unread).saturating_sub(pooled(before)));
         (unread, self.pool.taken.fetch_add(more, Ordering::AcqRel).saturating_add(more))
     }
 
     fn take(&self, bytes: usize) {
         let before = self.unread.fetch_sub(bytes, Ordering::AcqRel);
         let less = pooled(before).saturating_sub(pooled(before.saturating_sub(bytes)));
-        self.pool.taken.fetch_sub(less, Ordering::AcqRel);
+        self.pool.taken.fetch_sub(signed(less), Ordering::AcqRel);
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.pool.taken.fetch_sub(pooled(*self.unread.get_mut()), Ordering::AcqRel);
+        self.pool.taken.fetch_sub(signed(pooled(*self.unread.get_mut())), Ordering::AcqRel);
     }
+}
+
+/// No memory holds more bytes than that.
+fn signed(bytes: usize) -> isize {
+    isize::try_from(bytes).unwrap_or(isize::MAX)
 }
 
 /// The end where git takes them.
@@ -135,11 +141,18 @@ impl Feed {
         }
         self.total = self.total.saturating_add(bytes.len());
         let (unread, pooled) = self.shared.add(cost(bytes));
-        let crowded = unread > SHARE && pooled > self.shared.pool.most;
+        let crowded = unread > SHARE && pooled > signed(self.shared.pool.most);
         let full = if unread > self.budget.unread || self.total > self.budget.total || crowded {
             true
         } else {
-            matches!(self.sender.try_send(Bytes::copy_from_slice(bytes)), Err(mpsc::error::TrySendError::Full(_)))
+            match self.sender.try_send(Bytes::copy_from_slice(bytes)) {
+                Ok(()) => false,
+                Err(mpsc::error::TrySendError::Full(_)) => true,
+                Err(mpsc::error::TrySendError::Closed(bytes)) => {
+                    self.shared.take(cost(&bytes));
+                    false
+                }
+            }
         };
         if full {
             self.shared.flooded.store(true, Ordering::Release);
@@ -158,6 +171,16 @@ impl Watch {
     #[must_use]
     pub fn flooded(&self) -> bool {
         self.0.flooded.load(Ordering::Acquire)
+    }
+}
+
+/// What nobody takes any more is thrown away, and counts for nobody: the other end may be there for as long as the connection.
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        self.receiver.close();
+        while let Ok(bytes) = self.receiver.try_recv() {
+            self.shared.take(cost(&bytes));
+        }
     }
 }
 
@@ -240,7 +263,7 @@ mod tests {
             }
         }
         assert_eq!(cut, 8, "8 MiB do not go into one");
-        assert!(pool.taken.load(Ordering::Acquire) <= (1 << 20) + 8 * piece.len());
+        assert!(pool.taken.load(Ordering::Acquire) <= signed((1 << 20) + 8 * piece.len()));
         let (mut feed, mut inbound) = channel(large, &pool);
         feed.push(&piece).unwrap();
         feed.push(&piece).unwrap();
@@ -257,6 +280,43 @@ mod tests {
                 inbound.next().await.unwrap();
             }
         }
+        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
+    }
+
+    /// The other end stays for as long as the connection.
+    #[tokio::test]
+    async fn what_is_thrown_away_counts_for_nobody() {
+        let pool = Pool::new(1 << 20);
+        let (mut feed, mut inbound) = channel(Budget::default(), &pool);
+        for _ in 0..16 {
+            feed.push(&[7; 32 * 1024]).unwrap();
+        }
+        inbound.next().await.unwrap();
+        assert!(pool.taken.load(Ordering::Acquire) > 0);
+        drop(inbound);
+        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
+        feed.push(&[7; 128 * 1024]).unwrap();
+        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
+    }
+
+    /// Two threads count in two steps each: in between the pool may look emptier than empty, and nobody is cut for that.
+    #[test]
+    fn who_takes_while_another_gives_cuts_nobody() {
+        let pool = Pool::new(1 << 20);
+        let (mut feed, mut inbound) = channel(Budget { unread: 1 << 20, total: usize::MAX }, &pool);
+        let git = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(async { while inbound.next().await.is_some() {} });
+        });
+        for n in 0..300_000 {
+            // Around the share, where each step counts in the pool.
+            while feed.shared.unread.load(Ordering::Acquire) > 2 * SHARE {
+                std::thread::yield_now();
+            }
+            assert_eq!(feed.push(&[7; 4096]), Ok(()), "piece {n}");
+        }
+        drop(feed);
+        git.join().unwrap();
         assert_eq!(pool.taken.load(Ordering::Acquire), 0);
     }
 

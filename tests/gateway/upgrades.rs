@@ -189,11 +189,21 @@ fn who_cannot_take_over_leaves_the_place_to_the_old_one() {
     let lock = File::create(gateway.path("other/registry/lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     std::fs::write(gateway.config(), elsewhere).unwrap();
+    // Somebody whose connection stays in between.
+    let path = format!("ControlPath={}", gateway.path("s").display());
+    let ssh = format!("{} -o ControlMaster=auto -o ControlPersist=60 -o {path}", gateway.ssh_line(&key));
+    let shared = || {
+        let url = gateway.url("acme/app");
+        run(gateway.git_command(&key).env("GIT_SSH_COMMAND", &ssh).args(["ls-remote", &url])).ok()
+    };
+    shared();
     let said = refused("another registry");
+    shared();
     assert!(said.contains("another process has the registry open"), "{said}");
     assert!(gateway.log().contains("this one opens the registry again"));
     std::fs::write(gateway.config(), &good).unwrap();
     serves("second");
+    run(Command::new("ssh").args(["-O", "exit", "-o", &path, "git@localhost"]));
     gateway.git(&key, &["clone", "-q", &gateway.url("acme/app"), "third"]).ok();
 }
 
@@ -242,6 +252,8 @@ fn a_connection_that_lies_idle_is_told_to_come_again() {
     let is_there = || run(Command::new("ssh").args(["-O", "check", "-o", &path, "git@localhost"])).code == Some(0);
     assert!(is_there());
     gateway.upgrade();
+    // Before it hears of it: ssh makes a connection of its own, since this one takes no more sessions.
+    clone(&gateway, "at-once");
     wait_until("the idle connection ends", || !is_there());
     gateway.first_ended();
     clone(&gateway, "after");
@@ -256,6 +268,10 @@ fn a_daemon_that_stops_does_not_wait_for_who_lies_idle() {
     let path = format!("ControlPath={}", gateway.path("s").display());
     let ssh = format!("{} -o ControlMaster=auto -o ControlPersist=600 -o {path}", gateway.ssh_line(&key));
     run(gateway.git_command(&key).env("GIT_SSH_COMMAND", &ssh).args(["ls-remote", &gateway.url("acme/app")])).ok();
+    kill_process(gateway.process(), Signal::TERM).unwrap();
+    // Who comes meanwhile does not wait for somebody who never comes.
+    wait_until("the door is closed", || TcpStream::connect(("127.0.0.1", gateway.port())).is_err());
+    assert!(!gateway.log().contains("stopped"), "too late to see it");
     assert_eq!(gateway.stop(), Some(0));
     assert!(!gateway.log().contains("what still runs is cut"), "{}", gateway.log());
 }

@@ -18,7 +18,7 @@ const SUBJECT: &str = "grants";
 
 /// Grants and groups that are spoken of one by one.
 const SHOWN: usize = 10;
-/// Different grants that are remembered; more reach nothing only where somebody granted a whole store that is not there.
+/// Different grants that are remembered, those of one repository that is there aside. What is beyond is said.
 const REMEMBERED: usize = 100_000;
 
 /// What is in the store, and in the groups.
@@ -64,6 +64,8 @@ pub(super) struct Grants {
     reach: Reach,
     /// `None`: it reaches something, and is not looked at again.
     seen: BTreeMap<String, Option<Holders>>,
+    /// There were more.
+    unseen: bool,
 }
 
 impl Grants {
@@ -74,7 +76,7 @@ impl Grants {
         };
         let mut reach = Reach::of(all);
         groups(session, &mut reach)?;
-        Ok(Some(Self { reach, seen: BTreeMap::new() }))
+        Ok(Some(Self { reach, seen: BTreeMap::new(), unseen: false }))
     }
 
     pub(super) fn look(&mut self, key: &KeyView) {
@@ -83,8 +85,16 @@ impl Grants {
                 if let Some(holders) = known {
                     holders.others += 1;
                 }
-            } else if self.seen.len() < REMEMBERED {
-                let nothing = Grant::parse(text).is_ok_and(|grant| !self.reach.reaches(&grant));
+                continue;
+            }
+            let grant = Grant::parse(text);
+            if matches!(&grant, Ok(Grant::Repo(repo)) if self.reach.has(repo)) {
+                continue;
+            }
+            if self.seen.len() >= REMEMBERED {
+                self.unseen = true;
+            } else {
+                let nothing = grant.is_ok_and(|grant| !self.reach.reaches(&grant));
                 let holders = nothing.then(|| Holders { first: key.name.clone(), others: 0 });
                 self.seen.insert(text.clone(), holders);
             }
@@ -96,6 +106,20 @@ impl Grants {
         let groups = self.reach.groups.iter().filter(|(_, reaches)| !**reaches);
         let mut found: Vec<_> = groups.map(|(name, _)| empty(name)).collect();
         found.extend(self.seen.iter().filter_map(|(grant, holders)| Some(nothing(grant, holders.as_ref()?))));
+        if self.reach.repositories.is_empty() && !found.is_empty() {
+            // Not a remedy for each, which would take grants away.
+            let remedy = "see that it is mounted, and that `root` under [store] is its place";
+            return vec![Finding::warning(
+                SUBJECT,
+                "there is no repository in the store, so none reaches anything",
+                remedy,
+            )];
+        }
+        if self.unseen {
+            let remedy = "grant a pattern in place of many repositories";
+            let fact = format!("there are more than {REMEMBERED} different ones: not all were looked at");
+            found.push(Finding::warning(SUBJECT, fact, remedy));
+        }
         let more = found.len().saturating_sub(SHOWN);
         found.truncate(SHOWN);
         if more > 0 {

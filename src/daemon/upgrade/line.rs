@@ -105,11 +105,15 @@ impl Line {
         let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
         let mut with = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = match recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut text)], &mut with, flags) {
-            Ok(received) => received,
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LineError::Silent(patience)),
-            Err(rustix::io::Errno::CONNRESET) => return Err(LineError::Gone),
-            Err(error) => return Err(io::Error::from(error).into()),
+        let received = loop {
+            // With a timeout the kernel does not begin again by itself after a signal (signal(7)).
+            match recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut text)], &mut with, flags) {
+                Ok(received) => break received,
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(LineError::Silent(patience)),
+                Err(rustix::io::Errno::CONNRESET) => return Err(LineError::Gone),
+                Err(error) => return Err(io::Error::from(error).into()),
+            }
         };
         if received.bytes == 0 {
             return Err(LineError::Gone);

@@ -112,8 +112,15 @@ impl Next {
         if let Err(error) = self.line.say(&Word::Yours, &[]) {
             tracing::error!(%error, "the new process serves, and cannot be told that it is the daemon now");
         }
-        // Not waited for: it is to outlive this one.
-        drop(self.child.take());
+        let Some(mut child) = self.child.take() else { return };
+        // It is to outlive this one. If it does not, somebody has to say so.
+        let watch = move || match child.wait() {
+            Ok(status) => tracing::error!(%status, "the process that serves now has ended, before this one has"),
+            Err(error) => tracing::warn!(%error, "the process that serves now cannot be watched"),
+        };
+        if let Err(error) = std::thread::Builder::new().name("successor".to_owned()).spawn(watch) {
+            tracing::warn!(%error, "no thread to watch the process that serves now");
+        }
     }
 }
 

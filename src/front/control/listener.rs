@@ -72,7 +72,9 @@ impl Listener {
         let path = &settings.socket;
         let failed = |error| BindError::Io { path: path.clone(), error };
         make_room(path)?;
-        Self::over(UnixListener::bind(path).map_err(failed)?, settings)
+        let listener = Self::over(UnixListener::bind(path).map_err(failed)?, settings);
+        listener.permit()?;
+        Ok(listener)
     }
 
     /// Goes on with a socket that another process opened at the same place. Its file stays that one's until it is claimed.
@@ -82,24 +84,35 @@ impl Listener {
     pub fn adopt(socket: std::os::unix::net::UnixListener, settings: Settings) -> Result<Self, BindError> {
         let socket = socket.set_nonblocking(true).and_then(|()| UnixListener::from_std(socket));
         match socket {
-            Ok(socket) => Self::over(socket, settings).inspect(Self::leave),
+            Ok(socket) => {
+                let listener = Self::over(socket, settings);
+                listener.leave();
+                Ok(listener)
+            }
             Err(error) => Err(BindError::Io { path: settings.socket, error }),
         }
     }
 
-    fn over(socket: UnixListener, settings: Settings) -> Result<Self, BindError> {
-        // Until here the umask alone decided who can connect; the check of the peer holds in any case.
-        let mode = if settings.operators.beyond_owner() { 0o666 } else { 0o600 };
-        let permissions = std::fs::Permissions::from_mode(mode);
-        if let Err(error) = std::fs::set_permissions(&settings.socket, permissions) {
-            return Err(BindError::Io { path: settings.socket, error });
-        }
-        Ok(Self { socket, settings, left: AtomicBool::new(false), in_hand: TaskTracker::new() })
+    fn over(socket: UnixListener, settings: Settings) -> Self {
+        Self { socket, settings, left: AtomicBool::new(false), in_hand: TaskTracker::new() }
     }
 
-    /// Is the one who removes the socket's file in the end.
-    pub fn claim(&self) {
+    /// Lets those connect whom the settings name.
+    fn permit(&self) -> Result<(), BindError> {
+        // Until here the umask alone decided who can connect; the check of the peer holds in any case.
+        let mode = if self.settings.operators.beyond_owner() { 0o666 } else { 0o600 };
+        let path = &self.settings.socket;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+            .map_err(|error| BindError::Io { path: path.clone(), error })
+    }
+
+    /// Is the one whose settings count, and who removes the socket's file in the end.
+    ///
+    /// # Errors
+    /// Those whom the settings name cannot be let in.
+    pub fn claim(&self) -> Result<(), BindError> {
         self.left.store(false, Ordering::Release);
+        self.permit()
     }
 
     /// Leaves the socket's file where it is, for another process that has the socket.

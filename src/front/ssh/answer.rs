@@ -79,17 +79,19 @@ async fn answer(
             // It looks into the store, which may be a file system that hangs: not on a thread that others wait for.
             .and_then(|ask| tokio::task::block_in_place(|| door.gate.authorize(principal, ask))),
     };
+    let warning = match (&decision, who) {
+        (Ok(_), Who::Principal(principal)) => door.gate.ends_soon(principal, door.settings.expiry_warning),
+        _ => None,
+    };
     drop(undecided);
     match decision {
         Ok(fetch) => {
-            if let Who::Principal(principal) = who
-                && let Some(warning) = door.gate.ends_soon(principal, door.settings.expiry_warning)
+            // On standard error, which git leaves alone and a build log shows.
+            if let Some(warning) = warning
+                && out.say(&warning).await.is_err()
             {
-                // On standard error, which git leaves alone and a build log shows.
-                if out.say(&warning).await.is_err() {
-                    // The fetch leaves its record when it is dropped.
-                    return Err(Gone);
-                }
+                // The fetch leaves its record when it is dropped.
+                return Err(Gone);
             }
             let (finished, out) = door.git.run(fetch, inbound, out).await;
             out.finish(finished.status).await

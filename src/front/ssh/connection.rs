@@ -51,7 +51,7 @@ pub(super) struct Connection {
     /// What was refused beside fetches; each is recorded once, however often it is asked for.
     refused: BTreeSet<&'static str>,
     pub(super) channels: HashMap<ChannelId, ChannelState>,
-    stay: Stay,
+    pub(super) stay: Stay,
 }
 
 pub(super) type Result<T, E = ConnectionError> = std::result::Result<T, E>;
@@ -107,20 +107,26 @@ impl Connection {
     /// Refuses a key that nobody registered: at once, or later when its network has offered too many, or with an end.
     pub(super) async fn guessed(&mut self) -> Result<Auth> {
         let Some(client) = self.subject.address else { return Ok(Auth::reject()) };
-        self.guesses = self.guesses.saturating_add(1);
-        if self.door.guesses.guessed(client, Instant::now()) != Standing::Free {
+        if self.door.guesses.guessed(client, Instant::now()) == Standing::Free {
+            // Only what was counted can be given back.
+            self.guesses = self.guesses.saturating_add(1);
+        } else {
             self.door.meter.met(Limit::Guesses);
             tokio::time::sleep(guesses::PAUSE).await;
             // Somebody of this network may have logged in meanwhile, as when a farm starts where nobody was seen yet.
-            if self.door.guesses.guessed(client, Instant::now()) == Standing::Barred {
-                self.tried = Tried::TooManyGuesses;
-                return Err(ConnectionError::Guesses);
+            match self.door.guesses.guessed(client, Instant::now()) {
+                Standing::Free => self.guesses = self.guesses.saturating_add(1),
+                Standing::Slowed => {}
+                Standing::Barred => {
+                    self.tried = Tried::TooManyGuesses;
+                    return Err(ConnectionError::Guesses);
+                }
             }
         }
         Ok(Auth::reject())
     }
 
-    /// Somebody is in: what they offered before was no guessing.
+    /// Somebody with a registered key is in: what they offered before was no guessing.
     pub(super) fn known(&self) {
         if let Some(client) = self.subject.address {
             self.door.guesses.logged_in(client, self.guesses, Instant::now());

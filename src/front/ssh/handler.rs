@@ -77,8 +77,10 @@ impl Handler for Connection {
         let _entered = self.span.clone().entered();
         let who = match self.proven.take() {
             Some(Admission::Registered(principal)) => {
+                self.known();
                 Who::Principal(self.door.gate.entered(principal, session.remote_sshid()))
             }
+            // Whoever is only told something may be anybody: while the registry cannot be read, nobody's key is known.
             Some(Admission::ToldOnly(declined, subject)) => {
                 Who::ToldOnly(declined, self.door.gate.entered_to_be_told(subject, session.remote_sshid()))
             }
@@ -88,7 +90,6 @@ impl Handler for Connection {
                 return Ok(session.disconnect(Disconnect::ByApplication, "not logged in", "")?);
             }
         };
-        self.known();
         if let Some(key) = &who.subject().key {
             self.span.record("key", tracing::field::display(key));
         }
@@ -124,6 +125,10 @@ impl Handler for Connection {
     ) -> Result<()> {
         if self.who.is_none() {
             return self.refuse_channel(reply, "a session before login").await;
+        }
+        if self.stay.is_over() {
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
         }
         self.channels.retain(|_, state| !state.is_answered());
         if self.channels.len() >= self.door.settings.channels {

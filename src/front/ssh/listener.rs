@@ -65,8 +65,11 @@ pub struct Ends {
 /// finish until they are cut.
 pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, ends: Ends) {
     let mut open = JoinSet::new();
+    // Until nobody more comes in, somebody may be on the way to a decision.
+    let undecided = doors.borrow().undecided.token();
     loop {
         let accepted = tokio::select! {
+            biased;
             () = ends.accepting.cancelled() => break,
             // Ended connections are collected as they end, so that the set stays as small as what is open.
             Some(_) = open.join_next(), if !open.is_empty() => continue,
@@ -90,12 +93,13 @@ pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, 
             }
         };
         let (cut, leave, counted) = (ends.cut.child_token(), ends.staying.clone(), door.meter.enters());
+        let stay = Stay::begin(&door, ends.accepting.clone());
         open.spawn(async move {
-            serve(door, socket, address, startup, leave, cut).await;
+            serve(door, socket, address, startup, stay, leave, cut).await;
             drop((connection, counted));
         });
     }
-    drop(listener);
+    drop((listener, undecided));
     while open.join_next().await.is_some() {}
 }
 
@@ -105,11 +109,11 @@ async fn serve(
     mut socket: TcpStream,
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
+    stay: (Stay, Watch),
     leave: CancellationToken,
     cut: CancellationToken,
 ) {
     let counted = door.meter.starts();
-    let stay = Stay::begin(&door);
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
     }

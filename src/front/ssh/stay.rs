@@ -28,6 +28,7 @@ pub(super) struct Stay {
     /// The commands that are being answered.
     pub(super) busy: TaskTracker,
     asked: watch::Sender<bool>,
+    accepting: CancellationToken,
 }
 
 /// The listener's end of it.
@@ -37,10 +38,20 @@ pub(super) struct Watch {
 }
 
 impl Stay {
-    pub(super) fn begin(door: &Door) -> (Self, Watch) {
+    /// A connection that came in while `accepting` was not over yet.
+    pub(super) fn begin(door: &Door, accepting: CancellationToken) -> (Self, Watch) {
         let (busy, (asked, seen)) = (TaskTracker::new(), watch::channel(false));
         busy.close();
-        (Self { first: Some(door.undecided.token()), busy: busy.clone(), asked }, Watch { busy, asked: seen })
+        (
+            Self { first: Some(door.undecided.token()), busy: busy.clone(), asked, accepting },
+            Watch { busy, asked: seen },
+        )
+    }
+
+    /// Whether it is to make a connection of its own for what comes next: nobody new is let in here, and it had its command.
+    /// OpenSSH does so by itself when a connection that is shared takes no more sessions.
+    pub(super) fn is_over(&self) -> bool {
+        self.first.is_none() && self.accepting.is_cancelled()
     }
 
     /// A command came in. The token is to be dropped when it is decided what it comes to.
