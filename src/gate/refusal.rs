@@ -260,7 +260,10 @@ impl Reason {
                 format!("{repo}: the repository cannot be served as it is; an operator of this gateway can see why")
             }
             Self::NotThere { repo } => {
-                format!("{repo}: that is not in the repository, or no more, as after a forced push; fetch again")
+                format!(
+                    "{repo}: that is not in the repository, or no more, as after a forced push; fetch again, and if that does \
+                     not help, ask an operator of this gateway"
+                )
             }
             Self::TimedOut { repo } => {
                 format!("{repo}: nothing moved for too long, or the fetch took too long; fetch again, or less at once")

@@ -195,9 +195,7 @@ impl Git {
         let words = match ended {
             Ended::Served | Ended::ClientGone => None,
             // A commit that went between the list of refs and the request for it, or one that somebody pinned.
-            Ended::Failed if error.as_ref().is_some_and(|error| error.starts_with(NOT_THERE)) => {
-                Some(fetch.unserved(Unserved::NotThere))
-            }
+            Ended::Failed if error.as_deref().is_some_and(is_not_there) => Some(fetch.unserved(Unserved::NotThere)),
             Ended::Failed => Some(fetch.unserved(why)),
             Ended::TimedOut => Some(fetch.unserved(Unserved::TimedOut)),
             Ended::Flooded => Some(fetch.unserved(Unserved::Flooded)),
@@ -224,11 +222,27 @@ impl Git {
     }
 }
 
-/// How git says that an object which was asked for is not to be had (upload-pack.c).
-const NOT_THERE: &str = "upload-pack: not our ref ";
+/// Whether git says so of an object that was asked for (upload-pack.c). One whose id is all zeros was asked for because git itself
+/// told of a ref that way which it cannot read: then it is the repository that is broken.
+fn is_not_there(error: &str) -> bool {
+    let id = error.strip_prefix("upload-pack: not our ref ");
+    id.is_some_and(|id| !id.trim_end().bytes().all(|digit| digit == b'0'))
+}
 
 /// What to say when git cannot be started.
 fn cannot_start(error: &std::io::Error) -> Unserved {
     tracing::error!(%error, "git cannot be started");
     if is_shortage(error) { Unserved::Busy } else { Unserved::Repository }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_not_there;
+
+    #[test]
+    fn an_object_that_went_is_told_from_a_ref_that_is_broken() {
+        assert!(is_not_there("upload-pack: not our ref 1234567890123456789012345678901234567890"));
+        assert!(!is_not_there(&format!("upload-pack: not our ref {}\n", "0".repeat(40))));
+        assert!(!is_not_there("upload-pack: something else"));
+    }
 }

@@ -15,6 +15,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("cargo build", "what built this test"),
     ("cargo test", "what runs this test"),
     ("just ci", "what runs this test, and hours of others"),
+    ("pullgate upgrade", "it leaves a daemon that nobody here knows of: tests/gateway/upgrades.rs runs it"),
 ];
 
 /// What a page calls otherwise than the sample does. One that no page has any more fails.

@@ -115,7 +115,9 @@ impl Next {
         let Some(mut child) = self.child.take() else { return };
         // It is to outlive this one. If it does not, somebody has to say so.
         let watch = move || match child.wait() {
-            Ok(status) => tracing::error!(%status, "the process that serves now has ended, before this one has"),
+            // It was stopped, or another one took its place.
+            Ok(status) if status.success() => tracing::info!("the process that took over has ended well"),
+            Ok(status) => tracing::error!(%status, "the process that took over has ended, before this one has"),
             Err(error) => tracing::warn!(%error, "the process that serves now cannot be watched"),
         };
         if let Err(error) = std::thread::Builder::new().name("successor".to_owned()).spawn(watch) {

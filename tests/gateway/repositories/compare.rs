@@ -66,9 +66,15 @@ pub(super) fn clones_alike(gateway: &Gateway, key: &Path, kind: &Kind, version: 
     assert!(!copies[1].exists(), "{what}: something was left behind");
     // The client names its own copy; nothing names the repository's place.
     assert!(!through.err.contains(base(gateway).join("repositories").to_str().unwrap()), "{what}: {through:?}");
-    let sentence =
-        format!("{}: the repository cannot be served as it is; an operator of this gateway can see why [", kind.repo);
-    let ours: Vec<&str> = through.err.lines().filter(|line| line.contains(&sentence)).collect();
+    let ours = [
+        "the repository cannot be served as it is; an operator of this gateway can see why [",
+        // A ref whose object is gone cannot be told from an object that went while it was asked for.
+        "that is not in the repository, or no more, as after a forced push; fetch again, and if that does not help, ask an \
+         operator of this gateway [",
+    ]
+    .map(|sentence| format!("{}: {sentence}", kind.repo));
+    let ours: Vec<&str> =
+        through.err.lines().filter(|line| ours.iter().any(|sentence| line.contains(sentence))).collect();
     for line in &ours {
         same_id_in_the_audit(gateway, line, "repository");
     }
