@@ -79,7 +79,7 @@ fn a_chain_goes_on_over_restarts_and_rotations() {
     }
     let verdict = site.verify(Some(12));
     is_good(&verdict);
-    // One signature at each start and each end.
+    // One signature at each start and each end; that of the second end stands at the rotation, behind which nothing came.
     assert_eq!((verdict.changes, verdict.checkpoints, verdict.first_link), (12, 6, Some(1)));
     assert_eq!((verdict.links, verdict.signed_up_to, verdict.recorded_up_to), (18, Some(18), Some(12)));
     // The older file is gone: what is left still holds together.
@@ -87,6 +87,27 @@ fn a_chain_goes_on_over_restarts_and_rotations() {
     let verdict = site.verify(Some(12));
     is_good(&verdict);
     assert!(verdict.first_link > Some(1) && verdict.recorded_up_to == Some(12));
+}
+
+/// Weeks without a change are no reason for an alarm.
+#[test]
+fn rotations_without_a_change_between_leave_files_that_can_be_checked() {
+    let site = Site::new();
+    let audit = site.start();
+    change(&audit, 1);
+    for rotation in 1..=2 {
+        audit.flush();
+        std::fs::rename(site.at("audit.jsonl"), site.at(&format!("audit.jsonl.{rotation}"))).unwrap();
+        audit.reopen().unwrap();
+        // The older ones were packed, and are not opened.
+        std::fs::remove_file(site.at(&format!("audit.jsonl.{rotation}"))).unwrap();
+        let verdict = site.verify(Some(1));
+        is_good(&verdict);
+        assert_eq!((verdict.changes, verdict.recorded_up_to), (0, Some(1)));
+    }
+    change(&audit, 2);
+    drop(audit);
+    is_good(&site.verify(Some(2)));
 }
 
 #[test]

@@ -215,6 +215,11 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
             self.torn = new.is_torn();
             self.file = new;
         });
+        if opened.is_ok() && self.chain.is_some() {
+            // Each file can be checked by itself then, also when nothing is changed before the next rotation.
+            self.checkpoint();
+            self.settle();
+        }
         if done.send(opened).is_err() {
             tracing::debug!("whoever waited for the audit file has gone");
         }
