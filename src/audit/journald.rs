@@ -16,6 +16,14 @@ pub const SOCKET: &str = "/run/systemd/journal/socket";
 /// What the records are called there: `journalctl -t pullgate-audit`.
 pub const IDENTIFIER: &str = "pullgate-audit";
 
+/// Whether the journal listens.
+///
+/// # Errors
+/// Why not.
+pub fn listens() -> io::Result<()> {
+    Journal::open(Path::new(SOCKET)).map(drop)
+}
+
 /// The way into the journal. It waits when the journal does not keep up, as a disk would.
 #[derive(Debug)]
 pub(super) struct Journal {

@@ -63,7 +63,7 @@ pub enum BuildError {
         error: std::io::Error,
     },
     /// systemd's journal, which is to have the audit records.
-    #[error("the journal cannot be reached at {SOCKET}: {0}")]
+    #[error("systemd's journal cannot be reached at {SOCKET}: {0}")]
     Journal(std::io::Error),
     /// The chain of audit records.
     #[error(transparent)]

@@ -148,3 +148,18 @@ fn files_that_are_none_are_errors() {
         ]
     );
 }
+
+/// It says what `serve` would say.
+#[test]
+fn check_sees_whether_the_journal_takes_records() {
+    let site = Site::new();
+    let config = site.path("config.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("to = \"file\"", "to = \"journald\"")).unwrap();
+    let socket = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    let listens = socket.connect("/run/systemd/journal/socket").is_ok();
+    let found = found(&site, if listens { 0 } else { 2 });
+    let told: Vec<_> = found.iter().filter(|[_, subject, ..]| subject == "audit.to").collect();
+    assert_eq!(told.is_empty(), listens, "{found:?}");
+    assert!(told.iter().all(|[severity, _, fact, _]| severity == "error" && fact.contains("cannot be reached")));
+}

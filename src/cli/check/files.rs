@@ -8,7 +8,8 @@ use rustix::process::geteuid;
 
 use super::Finding;
 use crate::admin::operator::user_name;
-use crate::daemon::config::Config;
+use crate::audit::journald;
+use crate::daemon::config::{AuditTo, Config};
 
 /// Permission bits for everybody but the owner.
 const OTHERS: u32 = 0o077;
@@ -48,19 +49,20 @@ pub(super) fn state_room(config: &Config) -> Vec<Finding> {
 }
 
 pub(super) fn store_root(config: &Config) -> Vec<Finding> {
+    // An empty folder in its place would have every client told that its repository is not granted.
+    const REMEDY: &str =
+        "mount it, or name its place as `root` under [store]; `pullgate init DIR` makes one for a new gateway";
     let subject = "store.root";
     let path = &config.store.root;
-    vec![folder(subject, path).map_or_else(
-        |finding| finding,
-        |_| match std::fs::read_dir(path) {
-            Ok(_) => Finding::ok(subject, format!("{} can be read", path.display())),
-            Err(error) => Finding::error(
-                subject,
-                format!("{} cannot be read: {error}", path.display()),
-                "let the daemon's user read it and everything below it",
-            ),
-        },
-    )]
+    let missing = |finding| Finding { remedy: Some(REMEDY.to_owned()), ..finding };
+    vec![folder(subject, path).map_or_else(missing, |_| match std::fs::read_dir(path) {
+        Ok(_) => Finding::ok(subject, format!("{} can be read", path.display())),
+        Err(error) => Finding::error(
+            subject,
+            format!("{} cannot be read: {error}", path.display()),
+            "let the daemon's user read it and everything below it",
+        ),
+    })]
 }
 
 pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
@@ -127,6 +129,22 @@ pub(super) fn audit_file(config: &Config) -> Vec<Finding> {
             format!("{} cannot be looked at: {error}", path.display()),
             "let the daemon's user write it",
         )],
+    }
+}
+
+/// Whether somebody takes the records, where they go elsewhere than into the file.
+pub(super) fn audit_to(config: &Config) -> Vec<Finding> {
+    let subject = "audit.to";
+    match config.audit_to {
+        AuditTo::File | AuditTo::Stdout => Vec::new(),
+        AuditTo::Journal => vec![match journald::listens() {
+            Ok(()) => Finding::ok(subject, format!("systemd's journal listens at {}", journald::SOCKET)),
+            Err(error) => Finding::error(
+                subject,
+                format!("systemd's journal cannot be reached at {}: {error}", journald::SOCKET),
+                "start systemd-journald, or write \"file\" or \"stdout\" as `to` under [audit]",
+            ),
+        }],
     }
 }
 

@@ -73,6 +73,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     repositories::shape,
     files::host_keys,
     host_keys::announced,
+    files::audit_to,
     files::audit_file,
     files::audit_key,
     files::control_socket,
