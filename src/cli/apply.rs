@@ -113,7 +113,7 @@ impl Apply {
         // With a million keys each of them counts.
         drop((have, want));
         if !self.json {
-            show(&lines, context)?;
+            show(&lines, self.skipped.len(), context)?;
             for Skipped { place, why } in &self.skipped {
                 context.io.tell(format_args!("left out: {place}: {why}"))?;
             }
@@ -200,7 +200,7 @@ fn bar(context: &Context<'_, '_>, message: &'static str) -> ProgressBar {
     bar
 }
 
-fn show(lines: &[Line], context: &mut Context<'_, '_>) -> Result<(), Stop> {
+fn show(lines: &[Line], left_out: usize, context: &mut Context<'_, '_>) -> Result<(), Stop> {
     let count = |action| lines.iter().filter(|line| line.action == action).count();
     for line in lines {
         let mark = match line.action {
@@ -213,9 +213,15 @@ fn show(lines: &[Line], context: &mut Context<'_, '_>) -> Result<(), Stop> {
             context.io.say(format_args!("    {detail}"))?;
         }
     }
-    if lines.is_empty() {
-        return context.io.say("No changes: the registry is what the file says.");
+    // Of an import, where the registry may lack what could not be taken.
+    let rest =
+        if left_out == 0 { String::new() } else { format!(" Left out: {left_out}, each with its reason below.") };
+    match (lines.is_empty(), left_out) {
+        (true, 0) => context.io.say("No changes: the registry is what the file says."),
+        (true, _) => context.io.say(format_args!("No changes: the registry has all that could be taken.{rest}")),
+        (false, _) => {
+            let (add, change, remove) = (count(Action::Add), count(Action::Change), count(Action::Remove));
+            context.io.say(format_args!("Plan: {add} to add, {change} to change, {remove} to remove.{rest}"))
+        }
     }
-    let (add, change, remove) = (count(Action::Add), count(Action::Change), count(Action::Remove));
-    context.io.say(format_args!("Plan: {add} to add, {change} to change, {remove} to remove."))
 }
