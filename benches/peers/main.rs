@@ -16,6 +16,7 @@
 )]
 
 mod client;
+mod figures;
 mod meter;
 mod repos;
 mod servers;
@@ -24,6 +25,7 @@ mod works;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use figures::figure;
 use servers::Server;
 use works::{Round, Work};
 
@@ -163,13 +165,7 @@ fn most_at_once(work: &Work, server: &Server, runtime: &tokio::runtime::Runtime)
 }
 
 fn median(rounds: &[Round], of: impl Fn(&Round) -> f64) -> Option<f64> {
-    let mut values: Vec<f64> = rounds.iter().map(of).collect();
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(values[n / 2]),
-        n => Some(f64::midpoint(values[n / 2 - 1], values[n / 2])),
-    }
+    figures::median(rounds.iter().map(of).collect())
 }
 
 fn row(work: &Work, server: &Server, rounds: &[Round], base: Option<f64>) -> String {
@@ -187,13 +183,4 @@ fn row(work: &Work, server: &Server, rounds: &[Round], base: Option<f64>) -> Str
     }
     let ratio = base.map_or("–".to_owned(), |base| figure(base / cpu));
     format!("| {} | {}{notes} | {} | {} | {peak} | {ratio} |", work.name, server.name, figure(cpu), figure(wall))
-}
-
-/// Three digits that count.
-fn figure(value: f64) -> String {
-    match value {
-        value if value >= 100.0 => format!("{value:.0}"),
-        value if value >= 10.0 => format!("{value:.1}"),
-        value => format!("{value:.2}"),
-    }
 }

@@ -19,6 +19,8 @@
 
 #[path = "../peers/client.rs"]
 mod client;
+#[path = "../peers/figures.rs"]
+mod figures;
 mod floor;
 #[path = "../peers/meter.rs"]
 mod meter;
@@ -35,6 +37,7 @@ use std::time::Instant;
 use russh::cipher;
 
 use client::{Client, Fault, Wish};
+use figures::figure;
 use repos::Repo;
 use servers::Server;
 
@@ -289,24 +292,10 @@ impl Samples {
     }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    match values.len() {
-        0 => 0.0,
-        n if n % 2 == 1 => values[n / 2],
-        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
-    }
+fn median(values: Vec<f64>) -> f64 {
+    figures::median(values).unwrap_or(0.0)
 }
 
 fn row(name: &str, a: f64, b: f64, c: f64) {
     println!("| {name} | {} | {} | {} |", figure(a), figure(b), figure(c));
-}
-
-/// Three digits that count.
-fn figure(value: f64) -> String {
-    match value {
-        value if value >= 100.0 => format!("{value:.0}"),
-        value if value >= 10.0 => format!("{value:.1}"),
-        value => format!("{value:.2}"),
-    }
 }
