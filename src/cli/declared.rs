@@ -147,14 +147,7 @@ pub(super) fn current(session: &Session) -> Result<Declared, Stop> {
     for account in accounts {
         declared.accounts.push(read(AccountName::parse(&account.name))?);
     }
-    let groups = session.all(
-        |after| Request::GroupList { account: None, after },
-        |answer| {
-            let Answer::Groups(page) = answer else { return Err(unexpected(&answer)) };
-            Ok(page)
-        },
-    )?;
-    for group in groups {
+    for group in session.groups()? {
         let Ok(Grant::Group(account, name)) = Grant::parse(&group.name) else {
             return Err(read::<(), _>(Err("a group without a name")).err().unwrap_or(Stop::NobodyReads));
         };

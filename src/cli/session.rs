@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tracing::Level;
 
 use crate::admin::fault::{Fault, Kind};
+use crate::admin::group::GroupView;
 use crate::admin::operator::{NotAllowed, Operator};
 use crate::admin::view::Page;
 use crate::admin::{Admin, Done, Faults, chain};
@@ -111,6 +112,20 @@ impl Session {
         let answer = self.call(request)?;
         let Answer::Done(done) = answer else { return Err(CallError::Refused(unexpected(&answer).into())) };
         Ok(done)
+    }
+
+    /// All groups of all accounts.
+    ///
+    /// # Errors
+    /// [`CallError`]
+    pub fn groups(&self) -> Result<Vec<GroupView>, CallError> {
+        self.all(
+            |after| Request::GroupList { account: None, after },
+            |answer| {
+                let Answer::Groups(page) = answer else { return Err(unexpected(&answer)) };
+                Ok(page)
+            },
+        )
     }
 
     /// Asks for page after page of a listing.

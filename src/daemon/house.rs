@@ -191,12 +191,6 @@ impl Shell {
         Ok(Self { config: config.clone(), store, git, keys, audit })
     }
 
-    /// What it was built by.
-    #[must_use]
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// Opens the registry, and makes a house of it.
     ///
     /// # Errors

@@ -110,14 +110,15 @@ impl Open {
             };
             tracing::info!(by = ask.by, "another process is to take the place of this one");
             let upgraded = serving.upgrade().await;
-            match &upgraded {
-                Ok(next) => tracing::info!(next, "another process serves; this one brings to an end what it has begun"),
-                Err(error) => tracing::error!(%error, "another process cannot take the place of this one"),
-            }
             let ending = match &upgraded {
-                Ok(next) => Some(Ending::Handed(*next)),
-                Err(UpgradeError::Lost(_)) => Some(Ending::Lost),
-                Err(_) => None,
+                Ok(next) => {
+                    tracing::info!(next, "another process serves; this one brings to an end what it has begun");
+                    Some(Ending::Handed(*next))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "another process cannot take the place of this one");
+                    matches!(error, UpgradeError::Lost(_)).then_some(Ending::Lost)
+                }
             };
             if ask.answer.send(upgraded).is_err() {
                 tracing::debug!("whoever asked for it has gone");

@@ -6,10 +6,8 @@ use std::collections::BTreeMap;
 use super::Finding;
 use crate::admin::view::KeyView;
 use crate::cli::Session;
-use crate::cli::session::unexpected;
 use crate::daemon::config::Config;
 use crate::front::control::client::CallError;
-use crate::front::control::protocol::{Answer, Request};
 use crate::model::grant::Grant;
 use crate::model::repo_path::RepoPath;
 use crate::store::Store;
@@ -135,14 +133,7 @@ impl Grants {
 
 /// Which groups have a member that is in the store.
 fn groups(session: &Session, reach: &mut Reach) -> Result<(), CallError> {
-    let groups = session.all(
-        |after| Request::GroupList { account: None, after },
-        |answer| {
-            let Answer::Groups(page) = answer else { return Err(unexpected(&answer)) };
-            Ok(page)
-        },
-    )?;
-    for group in groups {
+    for group in session.groups()? {
         let reaches = group.repositories.iter().any(|text| RepoPath::parse(text).is_ok_and(|repo| reach.has(&repo)));
         reach.groups.insert(group.name, reaches);
     }
