@@ -5,6 +5,10 @@ use std::process::ExitCode;
 
 use pullgate::cli::{Io, run};
 
+// Two hundred clients that fill what they may hold and leave would cost their memory for good with the system's.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let interactive = io::stdin().is_terminal() && io::stderr().is_terminal();
     let (mut input, mut out, mut err) = (io::stdin(), io::stdout(), io::stderr());

@@ -7,15 +7,17 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rustix::io::ReadWriteFlags;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::buffers::{self, Buffers};
+
 /// How far the writer of what is not kept may be ahead of its slowest reader, in bytes.
 const WINDOW: usize = 1 << 20;
 /// The largest piece that is read from the file at once, in bytes.
-const PIECE: u64 = 256 * 1024;
+const PIECE: u64 = buffers::SIZE as u64;
 
 /// How an entry ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub(super) struct Entry {
     /// For the writer: a reader went on, or left.
     pub(super) moved: Notify,
     used: Arc<AtomicU64>,
+    buffers: Buffers,
 }
 
 #[derive(Debug, Default)]
@@ -94,8 +97,8 @@ impl State {
 }
 
 impl Entry {
-    pub(super) fn new(file: Option<File>, used: Arc<AtomicU64>) -> Self {
-        Self { file, state: Mutex::default(), news: Notify::new(), moved: Notify::new(), used }
+    pub(super) fn new(file: Option<File>, used: Arc<AtomicU64>, buffers: Buffers) -> Self {
+        Self { file, state: Mutex::default(), news: Notify::new(), moved: Notify::new(), used, buffers }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -174,22 +177,21 @@ impl Entry {
 
     /// Bytes of the file; may wait for the disk.
     pub(super) fn read(&self, offset: u64, length: usize) -> std::io::Result<Bytes> {
-        let mut buffer = BytesMut::zeroed(length);
-        self.file()?.read_exact_at(&mut buffer, offset)?;
-        Ok(buffer.freeze())
+        let mut buffer = self.buffers.take();
+        let room = buffer.room(length);
+        let length = room.len();
+        self.file()?.read_exact_at(room, offset)?;
+        Ok(buffer.filled(length))
     }
 
     /// Bytes of the file, as many of these as are in memory; `None` when the disk would have to be waited for, or when this
     /// file system cannot tell.
     pub(super) fn read_now(&self, offset: u64, length: usize) -> Option<Bytes> {
-        let mut buffer = BytesMut::zeroed(length);
-        let pieces = &mut [IoSliceMut::new(&mut buffer)];
+        let mut buffer = self.buffers.take();
+        let pieces = &mut [IoSliceMut::new(buffer.room(length))];
         match rustix::io::preadv2(self.file.as_ref()?, pieces, offset, ReadWriteFlags::NOWAIT) {
             Ok(0) | Err(_) => None,
-            Ok(read) => {
-                buffer.truncate(read);
-                Some(buffer.freeze())
-            }
+            Ok(read) => Some(buffer.filled(read)),
         }
     }
 

@@ -5,6 +5,7 @@
 //! too large, a full disk, a folder that went away) is still passed on to those who wait for it, and only not kept.
 //! [`Cache::off`] keeps nothing: it is the off switch, so that no caller needs another.
 
+mod buffers;
 mod entry;
 mod reader;
 mod small;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use buffers::Buffers;
 use entry::Entry;
 pub use reader::{Lost, Reader};
 pub use small::{By, Small, SmallSettings, Why};
@@ -86,6 +88,8 @@ struct Shelf {
     slots: Mutex<HashMap<Key, Slot>>,
     /// Bytes in files that are open.
     used: Arc<AtomicU64>,
+    /// What entries are read into.
+    buffers: Buffers,
     given_up: [AtomicU64; 3],
 }
 
@@ -131,7 +135,7 @@ impl Cache {
         make_folder(&settings)?;
         drop(tempfile::tempfile_in(&settings.folder)?);
         let (slots, used, given_up) = (Mutex::default(), Arc::default(), Default::default());
-        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, used, given_up })) })
+        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, used, buffers: Buffers::default(), given_up })) })
     }
 
     /// Whether it keeps anything.
@@ -164,7 +168,7 @@ impl Cache {
                 return Found::Bypass("full");
             }
         }
-        let entry = Arc::new(Entry::new(shelf.file(), Arc::clone(&shelf.used)));
+        let entry = Arc::new(Entry::new(shelf.file(), Arc::clone(&shelf.used), shelf.buffers.clone()));
         let (reader, _) = Reader::join(&entry);
         let writer = Writer::new(Arc::clone(shelf), key, Arc::clone(&entry));
         slots.insert(key, Slot { entry, made: now, last: now, reads: 1 });
