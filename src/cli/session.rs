@@ -52,7 +52,7 @@ impl Session {
             match registry::open(&config.registry_dir()) {
                 Ok((lookup, amend)) => {
                     let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
-                    chain::begin(&audit, &config.audit_chain(), &config.registry_dir())
+                    chain::begin(&audit, &config.audit_chain(), &config.registry_dir(), &lookup)
                         .map_err(|error| no_chain(&error))?;
                     let usage = Usage::open(&config.usage_file()).map_err(|error| no_usage(config, &error))?;
                     let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage, config);

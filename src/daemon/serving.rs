@@ -153,6 +153,7 @@ impl Serving {
         let finished = async { while doors.join_next().await.is_some() {} };
         if tokio::time::timeout(limit, finished).await.is_err() {
             tracing::warn!("stopping: what still runs is cut");
+            house.cut.begin();
             ends.cut.cancel();
             while doors.join_next().await.is_some() {}
         }

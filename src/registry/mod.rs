@@ -30,6 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod verify;
+pub mod words;
 mod writer;
 
 use std::collections::BTreeSet;

@@ -16,7 +16,7 @@ KEY_B
 "#;
 
 /// An ed25519 key whose other half nobody has.
-fn key(number: u16) -> String {
+pub(crate) fn key(number: u16) -> String {
     let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
     blob.extend_from_slice(&[7; 30]);
     blob.extend_from_slice(&number.to_be_bytes());

@@ -10,9 +10,9 @@ use super::Limit;
 use super::show;
 use super::source::{Source, is_stdin, open, unreadable};
 use crate::admin::fault::Fault;
-use crate::audit::Record;
 use crate::audit::lines::{Backward, Forward};
 use crate::audit::query::Query;
+use crate::audit::{Event, Record};
 use crate::cli::io::{Io, Stop};
 use crate::model::text::printable;
 
@@ -28,6 +28,9 @@ pub(super) struct List<'a> {
     shown: u64,
     /// Lines that are no records.
     strange: u64,
+    /// Records that do not name all that was changed and may be wanted for what they leave out, and one of them.
+    open: u64,
+    open_as: Option<Record>,
     /// How far to read a file that grows.
     end: Option<(PathBuf, u64)>,
     /// Whether the time at which a file was last written says something: of files that were brought here it does not.
@@ -36,7 +39,7 @@ pub(super) struct List<'a> {
 
 impl<'a> List<'a> {
     pub(super) fn new(query: &'a Query, json: bool) -> Self {
-        Self { query, json, shown: 0, strange: 0, end: None, own: false }
+        Self { query, json, shown: 0, strange: 0, open: 0, open_as: None, end: None, own: false }
     }
 
     /// Reads this file up to a byte only.
@@ -169,7 +172,13 @@ impl<'a> List<'a> {
             return None;
         }
         match serde_json::from_slice::<Record>(line) {
-            Ok(record) => Some(record).filter(|record| self.query.wants(record)),
+            Ok(record) => {
+                if self.query.leaves_open(&record) {
+                    self.open += 1;
+                    self.open_as = Some(record.clone());
+                }
+                Some(record).filter(|record| self.query.wants(record))
+            }
             Err(_) => {
                 self.strange += 1;
                 None
@@ -184,8 +193,12 @@ impl<'a> List<'a> {
             // JSON has its control characters escaped, and what is beyond them a terminal gets only from `--json`.
             return io.say(String::from_utf8_lossy(line));
         }
-        match serde_json::from_slice(line) {
-            Ok(record) => io.say(printable(&show::line(&record), usize::MAX)),
+        match serde_json::from_slice::<Record>(line) {
+            Ok(record) => {
+                io.say(printable(&show::line(&record), usize::MAX))?;
+                let below = show::below(&record, self.query);
+                below.iter().try_for_each(|line| io.say(printable(line, usize::MAX)))
+            }
             Err(_) => Ok(()),
         }
     }
@@ -195,6 +208,13 @@ impl<'a> List<'a> {
         if self.strange > 0 {
             let what = if self.strange == 1 { "line is no record" } else { "lines are no records" };
             io.tell(format_args!("note: {} {what} of this version, and left out", self.strange))?;
+        }
+        if let Some(Record { id, event: Event::Changed { seq, details, .. }, .. }) = &self.open_as {
+            let (which, left_out) = (self.open, details.left_out);
+            io.tell(format_args!(
+                "note: {which} record(s) of very many changes, such as {id} of change {seq}, leave out the names of some \
+                 ({left_out} there): it may have been among them. `pullgate key show` says who added a key and when"
+            ))?;
         }
         if let Some(newest) = source.packed.last() {
             let (count, newest) = (source.packed.len(), newest.display());
