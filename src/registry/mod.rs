@@ -61,6 +61,9 @@ pub use writer::json_length;
 /// it is durable.
 pub const MAX_COMMIT: usize = 1024 * 1024 * 1024;
 
+/// What is said when it was closed for good here: see [`Amend::close`].
+const CLOSED: &str = "it is closed here, for the process that takes this one's place: try again in a moment";
+
 /// The reading half of the registry. Cheap to clone; every answer is as of now.
 ///
 /// Promise: nothing that is reachable from it can write.
@@ -319,6 +322,7 @@ impl Amend {
 
     fn ask(&self, by: &str, changes: Vec<Change>) -> Result<Told, CommitError> {
         let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
+        let closed = || Unavailable { reason: CLOSED.to_owned() };
         let size = json_length(&changes);
         if size > MAX_COMMIT {
             let reason = format!("a commit of {size} bytes is too large: at most {MAX_COMMIT} are possible together");
@@ -326,7 +330,7 @@ impl Amend {
         }
         let (reply, answer) = mpsc::sync_channel(1);
         let request = Request { by: printable(by, MAX_BY), changes, size, reply };
-        self.0.requests().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
+        self.0.requests().ok_or_else(closed)?.send(request).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 }
