@@ -126,6 +126,9 @@ fn told(verdict: &Verdict, cut: bool) -> Vec<Finding> {
         let fact = format!("changes up to {} have no record of their own: {}", gap.seq, gap.why);
         return vec![Finding::warning(SUBJECT, fact, "`pullgate audit verify --allow-gaps` looks at the rest")];
     }
+    if verdict.links == 0 {
+        return vec![Finding::ok(SUBJECT, "nothing was changed yet")];
+    }
     let signed = verdict.signed_up_to.map_or_else(String::new, |link| format!(", signed up to link {link}"));
     vec![Finding::ok(SUBJECT, format!("{} links as they were written{signed}", verdict.links))]
 }
@@ -134,6 +137,8 @@ fn told(verdict: &Verdict, cut: bool) -> Vec<Finding> {
 mod tests {
     use super::super::Severity;
     use super::*;
+    use crate::model::name::AccountName;
+    use crate::registry::change::Change;
 
     fn site() -> (tempfile::TempDir, Config) {
         let dir = tempfile::tempdir().unwrap();
@@ -145,7 +150,10 @@ mod tests {
     fn recorded(config: &Config, count: u64) {
         let audit = crate::audit::Audit::open(&config.audit_file).unwrap();
         audit.chain(&config.audit_chain(), Some(0)).unwrap();
+        let (_lookup, amend) = registry::open(&config.registry_dir()).unwrap();
         for seq in 1..=count {
+            let account = AccountName::parse(&format!("n{seq}")).unwrap();
+            amend.commit("root", &[Change::AccountAdd { account }]).unwrap();
             let (by, what) = ("root".to_owned(), format!("added account n{seq}"));
             let event = crate::audit::Event::Restored { by, seq, what };
             audit.record(&crate::audit::new_id(), event);
