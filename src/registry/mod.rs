@@ -30,6 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod within;
 pub mod words;
 mod writer;
 
@@ -54,6 +55,7 @@ use reading::Reading;
 use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
 pub use verify::{Compared, Verified, archives, compare, verify};
+pub use within::within;
 use writer::Request;
 pub use writer::json_length;
 

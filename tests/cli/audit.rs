@@ -240,7 +240,13 @@ fn an_import_of_any_size_is_one_bounded_record_which_says_what_it_leaves_out() {
         "{first}"
     );
     assert!(!first.err.contains("leave out"), "{first}");
-    assert!(last.out.is_empty() && last.err.contains("such as ") && last.err.contains("of change 2"), "{last}");
+    // What the record has no room for is in the journal, which is asked.
+    assert!(last.out.contains("applied 3000 changes") && last.err.is_empty(), "{last}");
+    assert!(last.out.contains("- added key acme/agent-2999 (SHA256:"), "{last}");
+    assert!(found("acme/agent-3000").out.is_empty());
+    // Without it, it is not said that there is nothing.
+    let alone = site.ok(&["audit", "--file", "state/audit.jsonl", "--key", "acme/agent-2999"]);
+    assert!(alone.out.is_empty() && alone.err.contains("such as ") && alone.err.contains("of change 2"), "{alone}");
     assert!(site.ok(&["audit", "--account", "acme", "-n", "1"]).out.contains("applied 3000 changes"));
     let other = found("beta/agent-2999");
     assert!(!other.err.contains("leave out"), "{other}");

@@ -1,6 +1,6 @@
 //! Reading records and showing those that are wanted.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,7 @@ use crate::audit::query::Query;
 use crate::audit::{Event, Record};
 use crate::cli::io::{Io, Stop};
 use crate::model::text::printable;
+use crate::registry;
 
 /// How far records may stand from their order in time: somebody who decided has waited for a place in the queue.
 const DISORDER: SignedDuration = SignedDuration::from_mins(5);
@@ -31,6 +32,9 @@ pub(super) struct List<'a> {
     /// Records that do not name all that was changed and may be wanted for what they leave out, and one of them.
     open: u64,
     open_as: Option<Record>,
+    /// Where the journal is that has those names, and what was found in it of the change with that number.
+    registry: Option<PathBuf>,
+    found: HashMap<u64, Vec<String>>,
     /// How far to read a file that grows.
     end: Option<(PathBuf, u64)>,
     /// Whether the time at which a file was last written says something: of files that were brought here it does not.
@@ -38,8 +42,9 @@ pub(super) struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    pub(super) fn new(query: &'a Query, json: bool) -> Self {
-        Self { query, json, shown: 0, strange: 0, open: 0, open_as: None, end: None, own: false }
+    pub(super) fn new(query: &'a Query, json: bool, source: &Source) -> Self {
+        let (registry, found) = (source.registry.clone(), HashMap::new());
+        Self { query, json, shown: 0, strange: 0, open: 0, open_as: None, registry, found, end: None, own: false }
     }
 
     /// Reads this file up to a byte only.
@@ -173,15 +178,34 @@ impl<'a> List<'a> {
         }
         match serde_json::from_slice::<Record>(line) {
             Ok(record) => {
-                if self.query.leaves_open(&record) {
-                    self.open += 1;
-                    self.open_as = Some(record.clone());
-                }
-                Some(record).filter(|record| self.query.wants(record))
+                let wanted = self.query.wants(&record) || self.in_the_journal(&record);
+                Some(record).filter(|_| wanted)
             }
             Err(_) => {
                 self.strange += 1;
                 None
+            }
+        }
+    }
+
+    /// Whether a record that leaves names out is wanted for one of those. Where the journal cannot say, that is told in the end.
+    fn in_the_journal(&mut self, record: &Record) -> bool {
+        if !self.query.leaves_open(record) {
+            return false;
+        }
+        let Event::Changed { seq, first_seq, .. } = record.event else { return false };
+        let wanted = |words: &str| self.query.names(words);
+        let look = |dir: &PathBuf| registry::within(dir, first_seq.unwrap_or(seq), seq, &wanted).ok().flatten();
+        match self.registry.as_ref().and_then(look) {
+            Some(told) => {
+                let is_there = !told.is_empty();
+                self.found.insert(seq, told);
+                is_there
+            }
+            None => {
+                self.open += 1;
+                self.open_as = Some(record.clone());
+                false
             }
         }
     }
@@ -196,7 +220,9 @@ impl<'a> List<'a> {
         match serde_json::from_slice::<Record>(line) {
             Ok(record) => {
                 io.say(printable(&show::line(&record), usize::MAX))?;
-                let below = show::below(&record, self.query);
+                let seq = if let Event::Changed { seq, .. } = record.event { seq } else { 0 };
+                let journal = self.found.get(&seq).map_or([].as_slice(), Vec::as_slice);
+                let below = show::below(&record, self.query, journal);
                 below.iter().try_for_each(|line| io.say(printable(line, usize::MAX)))
             }
             Err(_) => Ok(()),
@@ -213,7 +239,8 @@ impl<'a> List<'a> {
             let (which, left_out) = (self.open, details.left_out);
             io.tell(format_args!(
                 "note: {which} record(s) of very many changes, such as {id} of change {seq}, leave out the names of some \
-                 ({left_out} there): it may have been among them. `pullgate key show` says who added a key and when"
+                 ({left_out} there), and no journal is here that has them: it may have been among them. `pullgate key show` \
+                 says who added a key and when"
             ))?;
         }
         if let Some(newest) = source.packed.last() {

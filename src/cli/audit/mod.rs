@@ -192,7 +192,7 @@ impl Args {
         let source = Source::new(self.file, context)?;
         let limit = self.limit.unwrap_or(if self.json { Limit::All } else { Limit::Last(SOME) });
         let said = self.limit.is_some();
-        let mut list = list::List::new(&query, self.json);
+        let mut list = list::List::new(&query, self.json, &source);
         if self.follow {
             return follow::run(&mut list, &source, limit, context.io);
         }

@@ -56,18 +56,21 @@ fn parts(event: &Event) -> (String, String, String) {
 }
 
 /// What stands below that line: the changes of a commit that are asked for; without a question about names, the first ones.
-pub(super) fn below(record: &Record, query: &Query) -> Vec<String> {
+/// `journal` has those that the record has no room for.
+pub(super) fn below(record: &Record, query: &Query, journal: &[String]) -> Vec<String> {
     let Some(details) = record.event.details() else { return Vec::new() };
-    let named = details.told.iter().filter(|told| query.names(told)).collect::<Vec<_>>();
+    let named = details.told.iter().filter(|told| query.names(told)).chain(journal).collect::<Vec<_>>();
     let asked = query.key.is_some() || query.repo.is_some() || query.account.is_some();
     let of = if asked { named.len() as u64 } else { named.len() as u64 + details.left_out };
     let shown = named.iter().take(BELOW).map(|told| format!("{INDENT}{told}"));
     let rest = of.saturating_sub(BELOW as u64);
     let more = match asked {
-        true => format!("{INDENT}and {rest} more, which --json shows"),
+        true => format!("{INDENT}and {rest} more that fit"),
         false => format!("{INDENT}and {rest} more: look for one with --key, --repo or --account"),
     };
-    shown.chain((rest > 0).then_some(more)).collect()
+    let open = asked && journal.is_empty() && details.left_out > 0;
+    let open = open.then(|| format!("{INDENT}the record leaves out the names of {} more", details.left_out));
+    shown.chain((rest > 0).then_some(more)).chain(open).collect()
 }
 
 /// The key's name, or its fingerprint: whole, since it is what to look for.
