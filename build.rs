@@ -12,7 +12,16 @@ fn main() {
         false => "debug build".to_owned(),
     };
     println!("cargo::rustc-env=PULLGATE_COMMITTED={}", committed().unwrap_or_default());
-    println!("cargo::rustc-env=PULLGATE_VERSION={} ({from}, {})", said("CARGO_PKG_VERSION"), said("TARGET"));
+    let (version, target) = (said("CARGO_PKG_VERSION"), said("TARGET"));
+    println!("cargo::rustc-env=PULLGATE_VERSION={version} ({from}, {target}, {})", features());
+}
+
+/// What was built in that is not by default, as cargo says it to build scripts.
+fn features() -> String {
+    let named = |name: String| Some(name.strip_prefix("CARGO_FEATURE_")?.to_lowercase().replace('_', "-"));
+    let mut features: Vec<_> = std::env::vars().filter_map(|(name, _)| named(name)).collect();
+    features.sort();
+    if features.is_empty() { "no optional features".to_owned() } else { format!("with {}", features.join(", ")) }
 }
 
 /// Twelve digits, with `-modified` when files that git knows were changed. None outside a checkout, as in an archive of

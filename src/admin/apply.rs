@@ -27,10 +27,11 @@ impl Admin {
         self.check_all(&changes)?;
         let message = format!("applied {}", counted(changes.len(), "change"));
         let removed: Vec<_> = changes.iter().filter_map(removes).collect();
+        let details = self.details(&changes)?;
         let committed = self.amend.commit_all(by.name(), changes)?;
         removed.iter().for_each(|key| self.usage.forget(key));
         if committed.changed {
-            self.recorded(changed(by.name().to_owned(), &committed, message.clone()));
+            self.recorded(changed(by.name().to_owned(), &committed, message.clone(), details));
         }
         Ok(Done::new(message, committed.changed))
     }

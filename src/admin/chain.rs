@@ -4,9 +4,10 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
+use super::details::called;
 use crate::audit::chain::{ChainError, Settings};
 use crate::audit::{Audit, Event, new_id};
-use crate::registry::{self, OpenError, Past};
+use crate::registry::{self, Lookup, OpenError, Past};
 
 /// The most changes that get their records at a start. Who has missed more is told of a gap.
 const MOST: usize = 10_000;
@@ -23,14 +24,15 @@ pub enum BeginError {
 }
 
 /// Takes the chain up. Changes that the registry has and that have no record get one now, out of the journal, or a gap tells
-/// of them. To be called by whoever has just opened the registry in `registry_dir`, before anything is changed.
+/// of them. To be called by whoever has just opened the registry in `registry_dir`, before anything is changed; `lookup` says what
+/// keys are called.
 ///
 /// A change is in the journal before its record is in the audit file, and who asked for it hears of neither before both are
 /// there. So after a crash records may be missing, and never changes.
 ///
 /// # Errors
 /// [`BeginError`]
-pub fn begin(audit: &Audit, settings: &Settings, registry_dir: &Path) -> Result<(), BeginError> {
+pub fn begin(audit: &Audit, settings: &Settings, registry_dir: &Path, lookup: &Lookup) -> Result<(), BeginError> {
     let seq = registry::acknowledged(registry_dir).map_err(OpenError::from)?;
     let seen = audit.chain(settings, seq)?;
     let Some(seq) = seq else {
@@ -49,7 +51,7 @@ pub fn begin(audit: &Audit, settings: &Settings, registry_dir: &Path) -> Result<
     }
     let missing = seen.missing(seq);
     let Some((first, _)) = missing.first() else { return Ok(()) };
-    let past = registry::history(registry_dir, first - 1, MOST)?;
+    let past = registry::history(registry_dir, first - 1, MOST, &|key| called(lookup, key))?;
     for (first, last) in missing {
         recover(audit, &past, first, last);
     }
@@ -61,13 +63,14 @@ pub fn begin(audit: &Audit, settings: &Settings, registry_dir: &Path) -> Result<
 fn recover(audit: &Audit, past: &[Past], first: u64, last: u64) {
     let within = |past: &&Past| past.first >= first && past.seq <= last;
     let mut next = first;
-    for Past { first, seq, time, by, what } in past.iter().filter(within) {
+    for Past { first, seq, time, by, what, details } in past.iter().filter(within) {
         if next < *first {
             gap(audit, next, first - 1);
         }
         let (first_seq, seq, by, what) = ((first != seq).then_some(*first), *seq, by.clone(), what.clone());
         tracing::warn!(seq, what, "the process ended before this change had its audit record: it gets one now");
-        audit.record_at(*time, &new_id(), Event::Changed { by, seq, first_seq, what, recovered: true });
+        let details = details.clone();
+        audit.record_at(*time, &new_id(), Event::Changed { by, seq, first_seq, what, details, recovered: true });
         next = seq + 1;
     }
     if next <= last {

@@ -5,15 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::operator::Operator;
 use super::view::Page;
-use super::{Admin, Done, Faults, counted, listed};
+use super::{Admin, Done, Faults, NAMED, counted, listed};
 use crate::model::grant::Grant;
 use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
 use crate::registry::change::{Change, Conflict};
 use crate::registry::record::GroupRecord;
-
-/// How many repositories a message names.
-const NAMED: usize = 10;
 
 /// A group, as it is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod account_key;
 mod apply;
 pub mod cache;
 pub mod chain;
+mod details;
 pub mod explain;
 pub mod fault;
 pub mod group;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Audit, Event, new_id};
+use crate::model::details::Details;
 use crate::model::key_name::KeyRef;
 use crate::registry::change::{Change, CommitError, Committed, Told};
 use crate::registry::record::{KeyRecord, Tombstone};
@@ -39,6 +41,8 @@ use upgrade::Upgrader;
 
 /// How many keys are read from the registry at a time.
 const PAGE: usize = 256;
+/// How many names of anything are told in a sentence.
+const NAMED: usize = 10;
 
 /// What a change did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,11 +178,12 @@ impl Admin {
         change: Change,
         words: impl FnOnce(Option<&KeyRecord>) -> String,
     ) -> Result<Done, CommitError> {
+        let details = self.details_beyond(&change, NAMED)?;
         let Told { committed, met } = self.amend.change(by.name(), change)?;
         let message = words(met.as_deref());
         if committed.changed {
             let (by, what) = (by.name().to_owned(), message.clone());
-            self.recorded(changed(by, &committed, what));
+            self.recorded(changed(by, &committed, what, details));
         }
         Ok(Done::new(message, committed.changed))
     }
@@ -219,9 +224,9 @@ impl Admin {
 }
 
 /// The record of a commit.
-fn changed(by: String, committed: &Committed, what: String) -> Event {
+fn changed(by: String, committed: &Committed, what: String, details: Details) -> Event {
     let Committed { first, seq, changed: _ } = *committed;
-    Event::Changed { by, seq, first_seq: (first != seq).then_some(first), what, recovered: false }
+    Event::Changed { by, seq, first_seq: (first != seq).then_some(first), what, details, recovered: false }
 }
 
 /// The history of a removed key, in a few words.

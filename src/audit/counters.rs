@@ -110,7 +110,7 @@ impl Default for Counters {
         REASONS.iter().for_each(|reason| drop(counters.logins_refused.get_or_create(&[("reason", *reason)])));
         CODES.iter().for_each(|code| drop(counters.refused.get_or_create(&[("code", *code)])));
         UNSERVED.iter().for_each(|code| drop(counters.unserved.get_or_create(&[("code", *code)])));
-        for outcome in [Ended::Served, Ended::Failed, Ended::ClientGone, Ended::TimedOut, Ended::Flooded] {
+        for outcome in [Ended::Served, Ended::Failed, Ended::ClientGone, Ended::TimedOut, Ended::Flooded, Ended::Cut] {
             for source in ["none", "hit", "joined", "miss", "bypass"] {
                 for protocol in 0..=2 {
                     drop(counters.fetches.get_or_create(&fetch_labels(outcome, source, protocol)));
@@ -133,7 +133,7 @@ impl Counters {
                 self.logins_refused.get_or_create(&[("reason", known(&REASONS, reason))]).inc();
                 "login-refused"
             }
-            Event::Refused { subject: _, code, reason: _, asked: _ } => {
+            Event::Refused { subject: _, code, reason: _, asked: _, repository: _ } => {
                 self.refused.get_or_create(&[("code", known(&CODES, code))]).inc();
                 "refused"
             }
@@ -264,6 +264,7 @@ fn ended(outcome: Ended) -> &'static str {
         Ended::ClientGone => "client-gone",
         Ended::TimedOut => "timed-out",
         Ended::Flooded => "flooded",
+        Ended::Cut => "cut",
     }
 }
 
@@ -356,7 +357,7 @@ mod tests {
         for n in 0..100 {
             let word = format!("word {n}");
             let (subject, reason, asked) = (Subject::default(), word.clone(), word.clone());
-            counters.count(&Event::Refused { subject, code: word.clone(), reason, asked });
+            counters.count(&Event::Refused { subject, code: word.clone(), reason, asked, repository: None });
             counters.count(&Event::LoginRefused { subject: Subject::default(), reason: word });
         }
         let text = text(&counters);

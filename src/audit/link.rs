@@ -138,10 +138,11 @@ impl Sealed {
 mod tests {
     use super::super::SCHEMA;
     use super::*;
+    use crate::model::details::Details;
 
     fn record(what: &str) -> Record {
         let (by, what) = ("root".to_owned(), what.to_owned());
-        let event = Event::Changed { by, seq: 7, first_seq: None, what, recovered: false };
+        let event = Event::Changed { by, seq: 7, first_seq: None, what, details: Details::default(), recovered: false };
         let time = "2027-03-01T08:00:00Z".parse().unwrap();
         Record { v: SCHEMA, time, id: "0123456789".to_owned(), event, link: None }
     }

@@ -7,7 +7,11 @@ use serde_json::Value;
 use super::link::{Head, seal};
 use super::query::WORDS;
 use super::*;
+use crate::model::details::Details;
+use crate::model::fingerprint::Fingerprint;
+use crate::model::key_name::KeyName;
 use crate::model::name::AccountName;
+use crate::model::repo_path::RepoPath;
 
 const PAGE: &str = include_str!("../../docs/audit.md");
 
@@ -35,9 +39,22 @@ fn samples() -> Vec<Event> {
     let mut samples = vec![
         Event::Login { subject: subject.clone() },
         Event::LoginRefused { subject: subject.clone(), reason: text() },
-        Event::Refused { subject: subject.clone(), code: text(), reason: text(), asked: text() },
+        Event::Refused {
+            subject: subject.clone(),
+            code: text(),
+            reason: text(),
+            asked: text(),
+            repository: Some(repository()),
+        },
         Event::Allowed { subject: subject.clone(), repository: repository(), protocol: 2 },
-        Event::Changed { by: text(), seq: 2, first_seq: Some(1), what: text(), recovered: true },
+        Event::Changed {
+            by: text(),
+            seq: 2,
+            first_seq: Some(1),
+            what: text(),
+            details: Details { told: vec![text()], left_out: 1, accounts: vec![text()] },
+            recovered: true,
+        },
         Event::Restored { by: text(), seq: 1, what: text() },
         Event::Gap { first_seq: Some(1), seq: 2, why: text() },
         Event::Checkpoint { seq: 1, changes: 1, key: text() },
@@ -49,7 +66,9 @@ fn samples() -> Vec<Event> {
             since: Timestamp::now(),
         },
     ];
-    samples.extend([Ended::Served, Ended::Failed, Ended::ClientGone, Ended::TimedOut, Ended::Flooded].map(fetch));
+    samples.extend(
+        [Ended::Served, Ended::Failed, Ended::ClientGone, Ended::TimedOut, Ended::Flooded, Ended::Cut].map(fetch),
+    );
     samples
 }
 
@@ -64,7 +83,8 @@ fn kind(value: &Value) -> &'static str {
         Value::String(_) => "string",
         Value::Bool(_) => "boolean",
         Value::Object(_) => "object",
-        Value::Null | Value::Array(_) => "something that the page has no word for",
+        Value::Array(_) => "array",
+        Value::Null => "something that the page has no word for",
     }
 }
 
@@ -125,7 +145,7 @@ fn every_event_and_field_is_on_the_page_and_nothing_else() {
     let all: BTreeMap<String, Value> = serde_json::from_str(&line).unwrap();
     assert_eq!(held(&rows(every), &all), [""; 0]);
     assert!(every.contains(&format!("the version of this schema: {SCHEMA}")));
-    for ended in ["served", "failed", "client-gone", "timed-out", "flooded"] {
+    for ended in ["served", "failed", "client-gone", "timed-out", "flooded", "cut"] {
         assert!(section("### `fetch`").contains(&format!("`{ended}`")), "{ended}");
     }
 }

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use super::{Ended, Event, Record, Subject};
+use crate::model::details::Details;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::{KeyName, KeyRef};
@@ -14,7 +15,7 @@ use crate::model::repo_path::RepoPath;
 const FRAME: &[char] = &[',', ';', ':', '(', ')', '\'', '"'];
 
 /// Every word that [`Event::word`] can say, in the order of a fetch's life.
-pub const WORDS: [&str; 14] = [
+pub const WORDS: [&str; 15] = [
     "login",
     "login-refused",
     "refused",
@@ -24,6 +25,7 @@ pub const WORDS: [&str; 14] = [
     "client-gone",
     "timed-out",
     "flooded",
+    "cut",
     "changed",
     "restored",
     "gap",
@@ -46,6 +48,7 @@ impl Event {
                 Ended::ClientGone => "client-gone",
                 Ended::TimedOut => "timed-out",
                 Ended::Flooded => "flooded",
+                Ended::Cut => "cut",
             },
             Self::Changed { .. } => "changed",
             Self::Restored { .. } => "restored",
@@ -77,7 +80,9 @@ impl Event {
     pub fn repository(&self) -> Option<RepoPath> {
         match self {
             Self::Allowed { repository, .. } | Self::Fetch { repository, .. } => Some(repository.clone()),
-            Self::Refused { asked, .. } => RepoPath::parse(asked).ok(),
+            Self::Refused { repository: Some(repository), .. } => Some(repository.clone()),
+            // Of an older version.
+            Self::Refused { repository: None, asked, .. } => RepoPath::parse(asked).ok(),
             Self::Login { .. }
             | Self::LoginRefused { .. }
             | Self::Changed { .. }
@@ -94,9 +99,17 @@ impl Event {
         if let Self::Refused { code, .. } | Self::Fetch { code: Some(code), .. } = self { Some(code) } else { None }
     }
 
-    /// What was done to the registry, in words.
-    fn what(&self) -> Option<&str> {
-        if let Self::Changed { what, .. } | Self::Restored { what, .. } = self { Some(what) } else { None }
+    /// What was done to the registry, in words: as a whole, and one by one where there is that too.
+    fn told(&self) -> impl Iterator<Item = &str> {
+        let what = if let Self::Changed { what, .. } | Self::Restored { what, .. } = self { Some(what) } else { None };
+        let each = self.details().map_or([].as_slice(), |details| details.told.as_slice());
+        what.into_iter().chain(each).map(String::as_str)
+    }
+
+    /// The changes of a commit one by one.
+    #[must_use]
+    pub fn details(&self) -> Option<&Details> {
+        if let Self::Changed { details, .. } = self { Some(details) } else { None }
     }
 }
 
@@ -140,22 +153,54 @@ impl Query {
     pub fn wants(&self, record: &Record) -> bool {
         let event = &record.event;
         let subject = event.subject();
+        self.wants_but_names(record)
+            && self.key.as_ref().is_none_or(|key| {
+                subject.is_some_and(|subject| is_key(subject, key)) || event.told().any(|told| names_key(told, key))
+            })
+            && self.repo.as_ref().is_none_or(|repo| {
+                event.repository().is_some_and(|asked| covers(repo, &asked))
+                    || event.told().any(|told| names_repo(told, repo))
+            })
+            && self.account.as_ref().is_none_or(|account| of_account(event, account))
+    }
+
+    /// Whether the record is of a commit with so many changes that it does not name all of them, and may have been wanted for
+    /// one of those: it is of the account that is asked for.
+    #[must_use]
+    pub fn leaves_open(&self, record: &Record) -> bool {
+        let Some(Details { left_out: 1.., accounts, .. }) = record.event.details() else { return false };
+        let of = |account: &str| accounts.is_empty() || accounts.iter().any(|there| there == account);
+        let asked = self.key.is_some() || self.repo.is_some() || self.account.is_some();
+        asked
+            && self.wants_but_names(record)
+            && !self.wants(record)
+            && self.key.as_ref().is_none_or(|key| match key {
+                KeyRef::Name(name) => of(name.account.as_str()),
+                KeyRef::Fingerprint(_) => true,
+            })
+            && self.repo.as_ref().is_none_or(|repo| of(repo.account_str()))
+            && self.account.as_ref().is_none_or(|account| of(account.as_str()))
+    }
+
+    /// Whether one change, in words, names what is asked for: all of it.
+    #[must_use]
+    pub fn names(&self, told: &str) -> bool {
+        self.key.as_ref().is_none_or(|key| names_key(told, key))
+            && self.repo.as_ref().is_none_or(|repo| names_repo(told, repo))
+            && self.account.as_ref().is_none_or(|account| names_account(told, account))
+    }
+
+    fn wants_but_names(&self, record: &Record) -> bool {
+        let event = &record.event;
         self.id.as_ref().is_none_or(|id| record.id == *id)
             && self.since.is_none_or(|since| record.time >= since)
             && self.until.is_none_or(|until| record.time <= until)
             && self.wants_kind(event)
             && self.code.as_deref().is_none_or(|code| event.code() == Some(code))
             && self.address.is_none_or(|network| {
-                subject.and_then(|subject| subject.address).is_some_and(|address| network.contains(&address))
+                let from = event.subject().and_then(|subject| subject.address);
+                from.is_some_and(|address| network.contains(&address))
             })
-            && self.key.as_ref().is_none_or(|key| {
-                subject.is_some_and(|subject| is_key(subject, key)) || mentions(event, |word| word == key.to_string())
-            })
-            && self.repo.as_ref().is_none_or(|repo| {
-                event.repository().is_some_and(|asked| covers(repo, &asked))
-                    || mentions(event, |word| RepoPath::parse(word).is_ok_and(|named| covers(repo, &named)))
-            })
-            && self.account.as_ref().is_none_or(|account| of_account(event, account))
     }
 
     fn wants_kind(&self, event: &Event) -> bool {
@@ -184,29 +229,38 @@ fn covers(grant: &Grant, repo: &RepoPath) -> bool {
 
 fn of_account(event: &Event, account: &AccountName) -> bool {
     let key = event.subject().and_then(|subject| subject.key.as_ref());
+    key.is_some_and(|key| key.account == *account)
+        || event.repository().is_some_and(|repo| repo.account_str() == account.as_str())
+        || event.told().any(|told| names_account(told, account))
+        || event.details().is_some_and(|details| details.accounts.iter().any(|there| there == account.as_str()))
+}
+
+fn names_key(told: &str, key: &KeyRef) -> bool {
+    let key = key.to_string();
+    mentions(told, |word| word == key)
+}
+
+fn names_repo(told: &str, repo: &Grant) -> bool {
+    mentions(told, |word| RepoPath::parse(word).is_ok_and(|named| covers(repo, &named)))
+}
+
+fn names_account(told: &str, account: &AccountName) -> bool {
     let named = |word: &str| {
         KeyName::parse(word).is_ok_and(|key| key.account == *account)
             || Grant::parse(word).is_ok_and(|grant| grant.account_str() == account.as_str())
     };
-    key.is_some_and(|key| key.account == *account)
-        || event.repository().is_some_and(|repo| repo.account_str() == account.as_str())
-        || mentions(event, named)
-        || event.what().is_some_and(|what| {
-            // By itself a word may be any word: it is an account's behind `account`.
-            what.split_whitespace()
-                .zip(what.split_whitespace().skip(1))
-                .any(|(before, word)| before == "account" && word.trim_matches(FRAME) == account.as_str())
-        })
+    // By itself a word may be any word: it is an account's behind `account`.
+    let behind = |(before, word): (&str, &str)| before == "account" && word.trim_matches(FRAME) == account.as_str();
+    mentions(told, named) || told.split_whitespace().zip(told.split_whitespace().skip(1)).any(behind)
 }
 
 /// Whether the words of a change have one that fits, such as the name of a key.
-fn mentions(event: &Event, fits: impl Fn(&str) -> bool) -> bool {
-    let word = |word: &str| {
+fn mentions(told: &str, fits: impl Fn(&str) -> bool) -> bool {
+    told.split_whitespace().any(|word| {
         // A fingerprint has a colon of its own, inside.
         let bare = word.trim_matches(FRAME);
         Fingerprint::parse(bare).map_or_else(|_| fits(bare), |key| fits(&key.to_string()))
-    };
-    event.what().is_some_and(|what| what.split_whitespace().any(word))
+    })
 }
 
 #[cfg(test)]

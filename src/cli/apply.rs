@@ -47,6 +47,9 @@ struct Outcome<'a> {
     /// Only of an import.
     #[serde(skip_serializing_if = "<[Skipped]>::is_empty")]
     skipped: &'a [Skipped],
+    /// Likewise.
+    #[serde(skip_serializing_if = "<[Dropped]>::is_empty")]
+    dropped_options: &'a [Dropped],
     applied: bool,
 }
 
@@ -63,6 +66,17 @@ impl Skipped {
     }
 }
 
+/// An option of lines that an import took without it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Dropped {
+    pub(super) option: String,
+    pub(super) why: String,
+    /// Where it was first.
+    pub(super) place: String,
+    /// How many more lines have it.
+    pub(super) more: u64,
+}
+
 /// How a declaration is carried out.
 #[derive(Debug)]
 pub(super) struct Apply {
@@ -72,6 +86,8 @@ pub(super) struct Apply {
     pub(super) json: bool,
     /// What is not in the declaration, to be told with the difference.
     pub(super) skipped: Vec<Skipped>,
+    /// What was in it and is not carried over, likewise.
+    pub(super) dropped: Vec<Dropped>,
 }
 
 impl Args {
@@ -83,7 +99,7 @@ impl Args {
         let have = current(&session)?;
         bar.finish_and_clear();
         let Self { dry_run, prune, yes, json, .. } = self;
-        Apply { prune, dry_run, yes, json, skipped: Vec::new() }.run(have, want, &session, context)
+        Apply { prune, dry_run, yes, json, skipped: Vec::new(), dropped: Vec::new() }.run(have, want, &session, context)
     }
 
     fn read(&self) -> Result<Declared, Stop> {
@@ -117,6 +133,10 @@ impl Apply {
             for Skipped { place, why } in &self.skipped {
                 context.io.tell(format_args!("left out: {place}: {why}"))?;
             }
+            for Dropped { option, why, place, more } in &self.dropped {
+                let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
+                context.io.tell(format_args!("not carried over: {option} of {place}{more}: {why}"))?;
+            }
         }
         let applied = !self.dry_run && !changes.is_empty();
         if applied {
@@ -124,7 +144,12 @@ impl Apply {
             commit(changes, session, context)?;
         }
         match self.json {
-            true => context.io.json(&Outcome { changes: &lines, skipped: &self.skipped, applied }),
+            true => context.io.json(&Outcome {
+                changes: &lines,
+                skipped: &self.skipped,
+                dropped_options: &self.dropped,
+                applied,
+            }),
             false if applied => context.io.say("Applied."),
             false => Ok(()),
         }

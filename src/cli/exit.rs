@@ -59,26 +59,27 @@ struct ErrorView<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
     message: &'a str,
-    hint: Option<&'a str>,
+    hint: &'a str,
 }
 
 /// Says what is left to say, and the exit code. The first fault decides about it.
-pub(super) fn code(result: Result<(), Stop>, told: Told, io: &mut Io<'_>) -> u8 {
+pub(super) fn code(result: Result<(), Stop>, args: &[OsString], io: &mut Io<'_>) -> u8 {
     match result {
         Ok(()) | Err(Stop::NobodyReads) => 0,
         Err(Stop::Said(kind)) => code_of(kind),
         Err(Stop::Faults(faults)) => {
             // When nobody reads this either, the exit code still says it.
-            drop(faults.list().iter().try_for_each(|fault| tell(fault, told, io)));
+            drop(faults.list().iter().try_for_each(|fault| tell(fault, args, io)));
             code_of(faults.kind())
         }
     }
 }
 
 /// `error: field: fact`, and the hint below it. What came over a socket is made printable once more.
-fn tell(fault: &Fault, told: Told, io: &mut Io<'_>) -> Result<(), Stop> {
-    if told == Told::Json {
-        let (field, hint) = (fault.field.as_deref(), fault.hint.as_deref());
+fn tell(fault: &Fault, args: &[OsString], io: &mut Io<'_>) -> Result<(), Stop> {
+    if Told::by(args) == Told::Json {
+        let (field, hint) = (fault.field.as_deref(), fault.hint.clone().unwrap_or_else(|| general(fault.kind, args)));
+        let hint = hint.as_str();
         let line = ErrorLine { error: ErrorView { kind: fault.kind, field, message: &fault.fact, hint } };
         // Two texts and a word: that these make no JSON cannot be, and would be told as to people.
         if let Ok(line) = serde_json::to_string(&line) {
@@ -93,13 +94,27 @@ fn tell(fault: &Fault, told: Told, io: &mut Io<'_>) -> Result<(), Stop> {
     }
 }
 
+/// What helps with any fault of a kind, where the fact says all that there is about this one. A script has a hint in each fault.
+fn general(kind: Kind, args: &[OsString]) -> String {
+    match kind {
+        Kind::Invalid => format!("`{} --help` says what it takes", verb(args)),
+        Kind::NotFound => {
+            "`pullgate account list`, `key list`, `group list` and `repo list` say what there is".to_owned()
+        }
+        Kind::Conflict | Kind::Denied | Kind::Unavailable => {
+            "`pullgate check` looks at the whole installation".to_owned()
+        }
+        Kind::Internal => "this is a fault of pullgate: whoever mends it needs the log of the daemon".to_owned(),
+    }
+}
+
 /// What clap says: help and version are results, the rest is wrong usage, told as other faults are.
 pub(super) fn usage(error: &clap::Error, args: &[OsString], io: &mut Io<'_>) -> u8 {
     let told = Told::by(args);
     use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     let text = error.render().to_string();
     if !error.use_stderr() {
-        return code(wrote(write!(io.out, "{text}").and_then(|()| io.out.flush())), told, io);
+        return code(wrote(write!(io.out, "{text}").and_then(|()| io.out.flush())), args, io);
     }
     let hint = format!("`{} --help` says what there is", verb(args));
     let fact = match (error.kind(), text.strip_prefix("error: ")) {
@@ -114,7 +129,7 @@ pub(super) fn usage(error: &clap::Error, args: &[OsString], io: &mut Io<'_>) -> 
     if told == Told::Json {
         // The fault alone; how the verb is used is what the hint leads to.
         let fact = fact.split("\n\nUsage:").next().unwrap_or(fact).split_whitespace().collect::<Vec<_>>().join(" ");
-        return code(Err(Fault::new(Kind::Invalid, fact).hint(hint).into()), told, io);
+        return code(Err(Fault::new(Kind::Invalid, fact).hint(hint).into()), args, io);
     }
     drop(wrote(writeln!(io.err, "error: {fact}\n\n  hint: {hint}")));
     code_of(Kind::Invalid)

@@ -187,14 +187,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>, io: &mut Io<'_>) -> u8 {
     if let Some(not_run) = crate::sandbox::enter(&args, io.err) {
         return not_run;
     }
-    let told = exit::Told::by(&args);
     let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => return exit::usage(&error, &args, io),
     };
     let mut context = Context { io, config: cli.config };
     let result = cli.noun.run(&mut context);
-    exit::code(result, told, io)
+    exit::code(result, &args, io)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::Context;
-use super::io::Stop;
+use super::io::{Stop, unreadable};
 use super::session::{no_chain, not_local};
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::Operator;
@@ -69,8 +69,15 @@ fn fault(error: RestoreError) -> Fault {
     match error {
         RestoreError::Open(OpenError::Locked) => running(),
         RestoreError::Open(_) => Fault::new(Kind::Unavailable, fact).hint("`pullgate check` looks at the installation"),
-        RestoreError::Broken { .. } => Fault::new(Kind::Invalid, format!("{fact}; nothing was changed"))
-            .hint("take another backup, or give --accept-loss to take what stands before the damage"),
+        RestoreError::Unreadable { file, error } => {
+            unreadable(&file, &error).hint("name a file that `pullgate backup` wrote; nothing was changed")
+        }
+        RestoreError::Broken { before, .. } => {
+            Fault::new(Kind::Invalid, format!("{fact}; nothing was changed")).hint(match before {
+                0 => "take another backup: none of this one can be taken",
+                _ => "take another backup, or give --accept-loss to take what stands before the damage",
+            })
+        }
         RestoreError::NotEmpty { .. } => Fault::new(Kind::Conflict, fact)
             .hint("--force replaces it, and keeps its journal beside the new one as journal.replaced-N"),
     }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
+use super::table::time;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::group::GroupView;
 use crate::admin::operator::{NotAllowed, Operator};
@@ -14,7 +15,7 @@ use crate::admin::{Admin, Done, Faults, chain};
 use crate::audit::Audit;
 use crate::daemon::config::Config;
 use crate::daemon::house::connected;
-use crate::daemon::log;
+use crate::daemon::{log, stopping};
 use crate::front::control::client::{CallError, Client};
 use crate::front::control::protocol::{Answer, Request};
 use crate::front::control::service;
@@ -47,12 +48,13 @@ impl Session {
             if Client::connect(&config.control.socket)?.is_some() {
                 return Ok(Self::Socket(config.control.socket.clone()));
             }
-            let by = Operator::local(&config.state_dir).map_err(not_local)?;
+            let by = Operator::local(&config.state_dir)
+                .map_err(|error| stops(config).unwrap_or_else(|| not_local(error)))?;
             start_log(config);
             match registry::open(&config.registry_dir()) {
                 Ok((lookup, amend)) => {
                     let audit = Audit::open(&config.audit_file).map_err(|error| no_audit(config, &error))?;
-                    chain::begin(&audit, &config.audit_chain(), &config.registry_dir())
+                    chain::begin(&audit, &config.audit_chain(), &config.registry_dir(), &lookup)
                         .map_err(|error| no_chain(&error))?;
                     let usage = Usage::open(&config.usage_file()).map_err(|error| no_usage(config, &error))?;
                     let admin = connected(Admin::new(lookup.clone(), amend, audit), lookup, usage, config);
@@ -181,11 +183,26 @@ fn is_locked(error: &OpenError) -> bool {
 
 fn closed(error: &OpenError, config: &Config) -> Fault {
     if is_locked(error) {
+        if let Some(stops) = stops(config) {
+            return stops;
+        }
         let socket = config.control.socket.display();
         return Fault::new(Kind::Unavailable, format!("{error}, but no daemon answers at the control socket {socket}"))
             .hint("does the daemon run with another config file? name that one with --config");
     }
     Fault::new(Kind::Unavailable, error.to_string()).hint("`pullgate check` looks at the whole installation")
+}
+
+/// The daemon is stopping, if it says so.
+fn stops(config: &Config) -> Option<Fault> {
+    let stopping::Stopping { process, until } = stopping::of(&config.control.socket)?;
+    let fact = format!(
+        "the daemon (process {process}) is stopping: it takes no commands any more, and lets what runs finish until {}",
+        time(until)
+    );
+    let hint = "start it again when it has ended, as `systemctl restart` does, or try again then: without a daemon, commands work \
+                on the registry itself";
+    Some(Fault::new(Kind::Unavailable, fact).hint(hint))
 }
 
 fn gone() -> Fault {

@@ -19,7 +19,7 @@ use crate::audit::journald::SOCKET;
 use crate::cache::Cache;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
-use crate::gate::Gate;
+use crate::gate::{Cut, Gate};
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
 use crate::sandbox::{CellError, Cells, Report, no_core_dumps};
@@ -131,6 +131,7 @@ pub struct House {
     pub(super) audit: Audit,
     pub(super) git: Git,
     pub(super) lookup: Lookup,
+    pub(super) cut: Cut,
 }
 
 impl House {
@@ -150,7 +151,8 @@ impl House {
 
     /// Goes on with the registry after all, for those who come from now on. Blocks while the disk does.
     pub(super) fn reopen(&mut self) -> Result<(), BuildError> {
-        let Furniture { lookup, usage, gate, admin } = furnish(&self.config, &self.store, &self.git, &self.audit)?;
+        let Furniture { lookup, usage, gate, admin } =
+            furnish(&self.config, &self.store, &self.git, &self.audit, &self.cut)?;
         self.reloader.replace_gate(gate);
         (self.lookup, self.usage, self.admin) = (lookup, usage, admin);
         Ok(())
@@ -197,14 +199,15 @@ impl Shell {
     /// [`BuildError`]
     pub fn furnish(self) -> Result<House, BuildError> {
         let Self { config, store, git, keys, audit } = self;
-        let Furniture { lookup, usage, gate, admin } = furnish(&config, &store, &git, &audit)?;
+        let cut = Cut::default();
+        let Furniture { lookup, usage, gate, admin } = furnish(&config, &store, &git, &audit, &cut)?;
         let address = config.ssh.public_address.to_string();
         let door = Door::new(gate, git.clone(), keys, config.limits.ssh, address);
         let door = Arc::new(
             door.with_balancers(config.ssh.balancers.clone()).with_exempt(config.limits.guesses_exempt.clone()),
         );
         let reloader = Arc::new(Reloader::new(Arc::clone(&door), audit.clone(), config.clone()));
-        Ok(House { config, store, door, reloader, admin, usage, audit, git, lookup })
+        Ok(House { config, store, door, reloader, admin, usage, audit, git, lookup, cut })
     }
 }
 
@@ -216,14 +219,14 @@ struct Furniture {
     admin: Admin,
 }
 
-fn furnish(config: &Config, store: &Store, git: &Git, audit: &Audit) -> Result<Furniture, BuildError> {
+fn furnish(config: &Config, store: &Store, git: &Git, audit: &Audit, cut: &Cut) -> Result<Furniture, BuildError> {
     let (lookup, amend) = open_registry(config)?;
     // With the registry's lock held: whoever had it has written down what it knew.
     let file = config.usage_file();
     let usage = Usage::open(&file).map_err(|error| BuildError::Usage { file, error })?;
-    chain::begin(audit, &config.audit_chain(), &config.registry_dir())?;
+    chain::begin(audit, &config.audit_chain(), &config.registry_dir(), &lookup)?;
     audit.checkpoint();
-    let gate = Gate::new(lookup.clone(), store.clone(), audit.clone()).with_usage(usage.clone());
+    let gate = Gate::new(lookup.clone(), store.clone(), audit.clone()).with_usage(usage.clone()).with_cut(cut.clone());
     let admin = connected(Admin::new(lookup.clone(), amend, audit.clone()), lookup.clone(), usage.clone(), config);
     let admin = admin.with_keeper(Arc::new(GitKeeper(git.clone())));
     Ok(Furniture { lookup, usage, gate, admin })

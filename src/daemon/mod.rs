@@ -12,4 +12,5 @@ pub mod serve;
 pub mod service;
 mod serving;
 pub mod sockets;
+pub mod stopping;
 pub mod upgrade;

@@ -12,7 +12,7 @@ use super::sockets::Sockets;
 use super::upgrade::ask::Asker;
 use super::upgrade::next::{Next, StartedBy, UpgradeError};
 use super::upgrade::successor::Successor;
-use super::{meter, service};
+use super::{meter, service, stopping};
 use crate::admin::upgrade::Upgrader;
 use crate::front::metrics;
 use crate::front::ssh::listener;
@@ -140,10 +140,12 @@ impl Serving {
     /// Lets what runs come to its end, and leaves everything in its place.
     pub(super) async fn end(self, ending: &Ending) {
         let Self { house, sockets, ends, mut doors, mut watched, mut background, started_by: _, asker: _ } = self;
-        if !matches!(ending, Ending::Handed(_)) {
+        let limit = house.config.limits.drain;
+        let handed = matches!(ending, Ending::Handed(_));
+        if !handed {
             service::stopping();
         }
-        let limit = house.config.limits.drain;
+        let _said = if handed { None } else { stopping::say(&house.config.control.socket, limit) };
         tracing::info!(?limit, "stopping: nobody new is let in, what runs may finish");
         ends.accepting.cancel();
         ends.staying.cancel();
@@ -153,6 +155,7 @@ impl Serving {
         let finished = async { while doors.join_next().await.is_some() {} };
         if tokio::time::timeout(limit, finished).await.is_err() {
             tracing::warn!("stopping: what still runs is cut");
+            house.cut.begin();
             ends.cut.cancel();
             while doors.join_next().await.is_some() {}
         }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
 use super::refusal::Reason;
-use super::{Code, Declined, Gate, Principal, Refusal};
+use super::{Code, Cut, Declined, Gate, Principal, Refusal};
 use crate::audit::{Audit, Ended, Event, Source, Subject, new_id};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
@@ -49,6 +49,7 @@ pub struct Fetch {
     source: Option<Source>,
     told: Option<Code>,
     audit: Audit,
+    cut: Cut,
     id: String,
     finished: bool,
 }
@@ -111,7 +112,7 @@ impl Fetch {
             subject: self.subject.clone(),
             repository: self.repo.name().clone(),
             protocol: self.protocol.number(),
-            outcome,
+            outcome: self.cut.truly(outcome),
             bytes_out,
             bytes_in,
             duration_ms,
@@ -155,7 +156,7 @@ impl Gate {
     /// A [`Refusal`], which is already recorded.
     pub fn authorize(&self, who: &Principal, ask: Ask) -> Result<Fetch, Refusal> {
         let Ask { repo: name, protocol } = ask;
-        let (repo, subject) = self.now(who, |record| {
+        let (repo, subject) = self.now(who, Some(&name), |record| {
             let at = Timestamp::now();
             let (trace, repo) = self.examine(record, &name, who.subject.address, at)?;
             let cover = trace.decide()?;
@@ -175,6 +176,7 @@ impl Gate {
             source: None,
             told: None,
             audit: self.audit.clone(),
+            cut: self.cut.clone(),
             id,
             finished: false,
         })
@@ -185,6 +187,7 @@ impl Gate {
     pub(super) fn now<T>(
         &self,
         who: &Principal,
+        repo: Option<&RepoPath>,
         ask: impl FnOnce(&KeyRecord) -> Result<T, Reason>,
     ) -> Result<(T, Subject), Refusal> {
         let mut subject = who.subject.clone();
@@ -198,7 +201,7 @@ impl Gate {
         };
         match answer {
             Ok(answer) => Ok((answer, subject)),
-            Err(reason) => Err(self.refuse(&subject, reason)),
+            Err(reason) => Err(self.refuse(&subject, reason, repo)),
         }
     }
 

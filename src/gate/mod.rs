@@ -6,6 +6,7 @@
 mod admit;
 mod authorize;
 mod cover;
+mod cut;
 mod decide;
 mod ending;
 mod explain;
@@ -14,12 +15,14 @@ mod standing;
 
 pub use admit::{Admission, Principal, ProvenKey, Sha1Signature};
 pub use authorize::{Ask, Fetch, Unserved};
+pub use cut::Cut;
 pub use explain::{Explanation, Finding};
 pub use refusal::{Code, Declined, Refusal};
 pub use standing::Standing;
 
 use crate::audit::{Audit, Event, Subject, new_id};
 use crate::model::public_key::PublicKey;
+use crate::model::repo_path::RepoPath;
 use crate::registry::Lookup;
 use crate::registry::change::Unavailable;
 use crate::registry::record::KeyRecord;
@@ -33,19 +36,26 @@ pub struct Gate {
     store: Store,
     audit: Audit,
     usage: Usage,
+    cut: Cut,
 }
 
 impl Gate {
     /// A gate over a registry and a store.
     #[must_use]
     pub fn new(lookup: Lookup, store: Store, audit: Audit) -> Self {
-        Self { lookup, store, audit, usage: Usage::default() }
+        Self { lookup, store, audit, usage: Usage::default(), cut: Cut::default() }
     }
 
     /// The same, which notes there when a key is used.
     #[must_use]
     pub fn with_usage(self, usage: Usage) -> Self {
         Self { usage, ..self }
+    }
+
+    /// The same, whose fetches learn there that the gateway cuts them.
+    #[must_use]
+    pub fn with_cut(self, cut: Cut) -> Self {
+        Self { cut, ..self }
     }
 
     /// Whether this key is registered. Grants nothing: whoever offers a key has proved nothing yet.
@@ -66,19 +76,26 @@ impl Gate {
         self.audit.record(&new_id(), Event::LoginRefused { subject, reason: reason.to_owned() });
     }
 
-    /// Says no to something that cannot be asked for here at all.
+    /// Says no to something that cannot be asked for here at all. `path` is what was to be fetched from, if that was named.
     #[must_use]
-    pub fn decline(&self, subject: &Subject, declined: Declined) -> Refusal {
-        self.refuse(subject, declined.into())
+    pub fn decline(&self, subject: &Subject, declined: Declined, path: Option<&str>) -> Refusal {
+        let repo = path.and_then(|path| RepoPath::parse(path).ok());
+        self.refuse(subject, declined.into(), repo.as_ref())
     }
 
-    /// The one place where a refusal is made: it has a record from the start.
-    fn refuse(&self, subject: &Subject, reason: refusal::Reason) -> Refusal {
+    /// The one place where a refusal is made: it has a record from the start. That names the repository, also where the reason
+    /// is none of it.
+    fn refuse(&self, subject: &Subject, reason: refusal::Reason, repo: Option<&RepoPath>) -> Refusal {
         let id = new_id();
         let refusal = Refusal::new(&id, subject, &reason);
         let code = refusal.code().as_str().to_owned();
-        let event =
-            Event::Refused { subject: subject.clone(), code, reason: reason.to_string(), asked: reason.asked() };
+        let repository = repo.cloned();
+        let asked = match (reason.asked(), repo) {
+            (nothing, Some(repo)) if nothing.is_empty() => repo.to_string(),
+            (asked, Some(_) | None) => asked,
+        };
+        let (subject, reason) = (subject.clone(), reason.to_string());
+        let event = Event::Refused { subject, code, reason, asked, repository };
         self.audit.record(&id, event);
         // Who is looking for the cause of one build's trouble has both in one place.
         tracing::debug!(id, code = refusal.code().as_str(), "refused");

@@ -30,7 +30,7 @@ impl Gate {
     /// # Errors
     /// A [`Refusal`] when the key may do nothing at the moment.
     pub fn standing(&self, who: &Principal) -> Result<Standing, Refusal> {
-        let standing = self.now(who, |record| {
+        let standing = self.now(who, None, |record| {
             decide::in_use(record, who.subject.address, Timestamp::now()).decide()?;
             let (name, grants) = (record.name.clone(), record.grants.clone());
             Ok(Standing {

@@ -294,7 +294,7 @@ fn refusals_echo_nothing_dangerous() {
         Declined::NotServed(hostile.clone()),
         Declined::BadPath(hostile, "no".to_owned()),
     ] {
-        let text = house.gate.decline(&Subject::default(), declined).to_string();
+        let text = house.gate.decline(&Subject::default(), declined, None).to_string();
         assert!(!text.chars().any(|c| c.is_control() || c == '\u{202e}'), "{text:?}");
     }
 }

@@ -193,7 +193,7 @@ impl Git {
         }
         // git's own complaint is in our log, and could name our paths; the client hears ours.
         let words = match ended {
-            Ended::Served | Ended::ClientGone => None,
+            Ended::Served | Ended::ClientGone | Ended::Cut => None,
             // A commit that went between the list of refs and the request for it, or one that somebody pinned.
             Ended::Failed if error.as_deref().is_some_and(is_not_there) => Some(fetch.unserved(Unserved::NotThere)),
             Ended::Failed => Some(fetch.unserved(why)),

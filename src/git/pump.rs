@@ -168,7 +168,7 @@ async fn serve(
             }
         },
         Ended::ClientGone if inbound.flooded() => (128, Ended::Flooded),
-        Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded => (128, ended),
+        Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded | Ended::Cut => (128, ended),
     };
     complaint.log();
     Served { status, ended, why, bytes_in, bytes_out, source: None, pack: slot.is_some(), error }

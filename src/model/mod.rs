@@ -3,6 +3,7 @@
 //! Foreign text becomes one of these types at the edge, once; from there on the type is the proof that the text was
 //! checked. Nothing here opens a file, asks a clock or knows that there is a registry.
 
+pub mod details;
 pub mod expiry;
 pub mod fingerprint;
 pub mod grant;

@@ -51,6 +51,14 @@ pub enum RestoreError {
     /// The registry is in use, or its place cannot be written.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The file cannot be read.
+    #[error("{} cannot be read: {error}", file.display())]
+    Unreadable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The file is no whole journal.
     #[error("{}: {fault}", file.display())]
     Broken {
@@ -58,6 +66,8 @@ pub enum RestoreError {
         file: PathBuf,
         /// What is wrong, and where.
         fault: String,
+        /// How many changes stand before that and could be taken.
+        before: u64,
     },
     /// There is a registry already.
     #[error("there is a registry with {seq} changes already")]
@@ -81,7 +91,9 @@ impl From<io::Error> for RestoreError {
 /// # Errors
 /// [`RestoreError`]
 pub fn restore(dir: &Path, source: &Path, options: RestoreOptions) -> Result<u64, RestoreError> {
-    let broken = |fault: Fault| RestoreError::Broken { file: source.to_owned(), fault: said(&fault) };
+    let broken = |fault: Fault| refused(source, fault);
+    // Before anything is looked at here: without it there is nothing to do.
+    let file = File::open(source).map_err(|error| RestoreError::Unreadable { file: source.to_owned(), error })?;
     files::make_dir(dir)?;
     let _lock = files::lock(&dir.join(LOCK))?.ok_or(OpenError::Locked)?;
     let there = Journal::exists(dir)?;
@@ -92,8 +104,6 @@ pub fn restore(dir: &Path, source: &Path, options: RestoreOptions) -> Result<u64
             seq => return Err(RestoreError::NotEmpty { seq }),
         }
     }
-    let file = File::open(source)
-        .map_err(|error| RestoreError::Broken { file: source.to_owned(), fault: error.to_string() })?;
     let length = match walk::walk(&file, |_| Ok(())) {
         Ok(end) if !end.torn || options.accept_loss => end.offset,
         Ok(end) => {
@@ -127,10 +137,17 @@ pub fn restore(dir: &Path, source: &Path, options: RestoreOptions) -> Result<u64
 }
 
 /// What is wrong with a file, without the advice to restore a backup.
-fn said(fault: &Fault) -> String {
+fn refused(file: &Path, fault: Fault) -> RestoreError {
+    let file = file.to_owned();
     match fault {
-        Fault::Damaged { offset, seq, what } => format!("damaged at byte {offset}, after entry {seq}: {what}"),
-        Fault::Io(_) | Fault::Newer(_) | Fault::Short { .. } => fault.to_string(),
+        Fault::Io(error) => RestoreError::Unreadable { file, error },
+        Fault::Damaged { offset, seq, what } => {
+            let fault = format!("damaged at byte {offset}, after entry {seq}: {what}");
+            RestoreError::Broken { file, fault, before: seq }
+        }
+        fault @ (Fault::Newer(_) | Fault::Short { .. }) => {
+            RestoreError::Broken { file, fault: fault.to_string(), before: 0 }
+        }
     }
 }
 

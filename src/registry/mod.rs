@@ -30,6 +30,8 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod within;
+pub mod words;
 mod writer;
 
 use std::collections::BTreeSet;
@@ -53,12 +55,16 @@ use reading::Reading;
 use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
 pub use verify::{Compared, Verified, archives, compare, verify};
+pub use within::within;
 use writer::Request;
 pub use writer::json_length;
 
 /// The largest commit, in bytes of JSON: about three million keys. It is held in memory, two or three times as large, until
 /// it is durable.
 pub const MAX_COMMIT: usize = 1024 * 1024 * 1024;
+
+/// What is said when it was closed for good here: see [`Amend::close`].
+const CLOSED: &str = "it is closed here, for the process that takes this one's place: try again in a moment";
 
 /// The reading half of the registry. Cheap to clone; every answer is as of now.
 ///
@@ -318,6 +324,7 @@ impl Amend {
 
     fn ask(&self, by: &str, changes: Vec<Change>) -> Result<Told, CommitError> {
         let gone = || Unavailable { reason: "the registry's writer is gone".to_owned() };
+        let closed = || Unavailable { reason: CLOSED.to_owned() };
         let size = json_length(&changes);
         if size > MAX_COMMIT {
             let reason = format!("a commit of {size} bytes is too large: at most {MAX_COMMIT} are possible together");
@@ -325,7 +332,7 @@ impl Amend {
         }
         let (reply, answer) = mpsc::sync_channel(1);
         let request = Request { by: printable(by, MAX_BY), changes, size, reply };
-        self.0.requests().ok_or_else(gone)?.send(request).map_err(|_| gone())?;
+        self.0.requests().ok_or_else(closed)?.send(request).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::CLOSED;
 use super::change::Unavailable;
 use super::files::Lock;
 use super::index::{Applied, Index, IndexReader, IndexWriter};
@@ -123,7 +124,7 @@ impl Reading {
     /// Answers nothing from now on; closes the index, marks it as clean when the writer ended well, and frees the lock. Once.
     pub(super) fn close(&self) {
         let Some(lock) = self.lock.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        self.set(Source::Nobody(Unavailable { reason: "the registry is closed".to_owned() }));
+        self.set(Source::Nobody(Unavailable { reason: CLOSED.to_owned() }));
         let clean = self.clean.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((applied, changed_much)) = clean.filter(|_| !self.damaged.load(Ordering::Acquire)) {
             let marked = match changed_much {

@@ -57,6 +57,7 @@ fn what_is_wrong_is_said_with_a_remedy() {
             &["audit", "--since", "2027-03-02", "--until", "2027-03-01"],
             &["audit", "--outcome", "fetched"],
             &["audit", "-n", "0"],
+            &["audit", "--code", "[not-grantd]"],
             &["audit", "--file", "none.jsonl"],
             &["audit", "--file", "state"],
             &["audit", "--file", "-", "--file", "-"],
@@ -190,4 +191,64 @@ fn follow_ends_when_nobody_reads_any_more() {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(status.success(), "{status}");
+}
+
+/// "Who gave acme/ci this grant, and when?" has an answer, whichever way the grant came.
+#[test]
+fn what_apply_changed_is_found_by_what_it_changed() {
+    let site = Site::with_acme();
+    site.ok(&["account", "add", "beta"]);
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub"]);
+    let exported = site.ok(&["export"]).out;
+    assert_eq!(exported.matches("grants = []").count(), 1, "{exported}");
+    let granted = exported.replace("grants = []", "grants = [\"beta/lib\"]");
+    let key = crate::support::KEY_B.trim_end();
+    let file = format!("{granted}\n[[key]]\nname = \"beta/new\"\nkey = \"{key}\"\n");
+    std::fs::write(site.path("state.toml"), file).unwrap();
+    site.ok(&["apply", "state.toml"]);
+    let fingerprint: serde_json::Value =
+        serde_json::from_str(&site.ok(&["key", "show", "acme/ci", "--json"]).out).unwrap();
+    let fingerprint = fingerprint["fingerprint"].as_str().unwrap();
+    let last = |args: &[&str]| site.ok(&[&["audit", "--changes", "-n", "1"], args].concat()).out;
+    for by in [["--key", "acme/ci"], ["--key", fingerprint], ["--repo", "beta/lib"], ["--account", "acme"]] {
+        let told = last(&by);
+        assert!(told.contains("applied 2 changes (change 4)"), "{by:?}: {told}");
+        assert!(told.contains(&format!("- granted beta/lib to key acme/ci ({fingerprint})")), "{by:?}: {told}");
+        assert!(!told.contains("beta/new"), "only what was asked for: {told}");
+    }
+    assert!(last(&["--key", "beta/new"]).contains("- added key beta/new (SHA256:"));
+    assert!(last(&["--account", "gamma"]).is_empty());
+    // What goes with something else, too, by each of its names.
+    site.ok(&["account", "remove", "beta", "--yes"]);
+    assert!(last(&["--key", "beta/new"]).contains("- removed key beta/new (SHA256:"));
+    assert!(last(&["--key", "acme/ci"]).contains("- took beta/lib from key acme/ci (SHA256:"));
+    site.ok(&["audit", "verify"]);
+}
+
+#[test]
+fn an_import_of_any_size_is_one_bounded_record_which_says_what_it_leaves_out() {
+    let site = Site::with_acme();
+    let text: String = (0..3000).map(|n| format!("{} agent {n}\n", crate::import::key(n))).collect();
+    let ran = site.run_with(&["import", "authorized-keys", "-", "acme", "--grant", "acme/app"], &text);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let lines = std::fs::read_to_string(site.path("state/audit.jsonl")).unwrap();
+    assert!(lines.lines().all(|line| line.len() < 34 * 1024));
+    let found = |key: &str| site.ok(&["audit", "--key", key]);
+    let (first, last) = (found("acme/agent-0"), found("acme/agent-2999"));
+    assert!(
+        first.out.contains("- added key acme/agent-0 (SHA256:") && first.out.contains("may fetch acme/app"),
+        "{first}"
+    );
+    assert!(!first.err.contains("leave out"), "{first}");
+    // What the record has no room for is in the journal, which is asked.
+    assert!(last.out.contains("applied 3000 changes") && last.err.is_empty(), "{last}");
+    assert!(last.out.contains("- added key acme/agent-2999 (SHA256:"), "{last}");
+    assert!(found("acme/agent-3000").out.is_empty());
+    // Without it, it is not said that there is nothing.
+    let alone = site.ok(&["audit", "--file", "state/audit.jsonl", "--key", "acme/agent-2999"]);
+    assert!(alone.out.is_empty() && alone.err.contains("such as ") && alone.err.contains("of change 2"), "{alone}");
+    assert!(site.ok(&["audit", "--account", "acme", "-n", "1"]).out.contains("applied 3000 changes"));
+    let other = found("beta/agent-2999");
+    assert!(!other.err.contains("leave out"), "{other}");
+    site.ok(&["audit", "verify"]);
 }

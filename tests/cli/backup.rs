@@ -100,3 +100,20 @@ fn check_finds_a_journal_that_is_broken_or_lost_its_end() {
     std::fs::write(&path, good).unwrap();
     assert!(site.ok(&["key", "list"]).out.contains("acme/ci"));
 }
+
+#[test]
+fn a_backup_that_cannot_be_read_is_no_damaged_one() {
+    let site = with_a_key();
+    for (file, code) in [("none", 3), ("state", 6)] {
+        let ran = site.run(&["restore", "--force", file]);
+        assert_eq!(ran.code, code, "{ran}");
+        assert!(ran.err.contains(&format!("{file} cannot be read")) && ran.err.contains("`pullgate backup`"), "{ran}");
+        assert!(!ran.err.contains("--accept-loss"), "{ran}");
+        // Also when it is the first thing that is wrong.
+        assert_eq!(site.run(&["restore", "none"]).code, 3);
+    }
+    std::fs::write(site.path("text"), "no journal at all").unwrap();
+    let ran = site.run(&["restore", "--force", "text"]);
+    assert!(ran.code == 2 && ran.err.contains("none of this one can be taken"), "{ran}");
+    assert!(site.ok(&["key", "list"]).out.contains("acme/ci"));
+}

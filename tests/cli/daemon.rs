@@ -25,7 +25,7 @@ impl Daemon {
         let config = Config::load(&site.path("config.toml")).unwrap();
         let (lookup, amend) = registry::open(&config.registry_dir()).unwrap();
         let audit = Audit::open(&config.audit_file).unwrap();
-        chain::begin(&audit, &config.audit_chain(), &config.registry_dir()).unwrap();
+        chain::begin(&audit, &config.audit_chain(), &config.registry_dir(), &lookup).unwrap();
         let admin = Admin::new(lookup, amend, audit);
         let runtime = Runtime::new().unwrap();
         let (stop, stopped) = channel();

@@ -13,10 +13,12 @@ KEY_A once more
 ssh-dss AAAAB3NzaC1kc3MAAACBAJ old@example
 @cert-authority nonsense
 KEY_B
+no-ptty KEY_E a slip of the pen
+no-pty,verify-required KEY_F asks for a PIN
 "#;
 
 /// An ed25519 key whose other half nobody has.
-fn key(number: u16) -> String {
+pub(crate) fn key(number: u16) -> String {
     let mut blob = b"\0\0\0\x0bssh-ed25519\0\0\0\x20".to_vec();
     blob.extend_from_slice(&[7; 30]);
     blob.extend_from_slice(&number.to_be_bytes());
@@ -28,6 +30,8 @@ fn filled(text: &str) -> String {
         .replace("KEY_B", KEY_B.trim_end())
         .replace("KEY_C", &key(1))
         .replace("KEY_D", &key(2))
+        .replace("KEY_E", &key(3))
+        .replace("KEY_F", &key(4))
 }
 
 #[test]
@@ -49,6 +53,30 @@ fn an_authorized_keys_file_is_shown_taken_and_taken_again() {
     run(&["import", "authorized-keys", "authorized_keys", "acme", "--grant", "acme"]);
     run(&["import", "--help"]);
     site.snapshot("import_authorized_keys", &story);
+}
+
+/// Nothing that a line says goes by in silence, and what a key has already is not changed by one.
+#[test]
+fn options_that_are_not_carried_over_are_reported() {
+    let site = Site::with_acme();
+    let import = |text: &str| site.run_with(&["import", "authorized-keys", "-", "acme"], text);
+    let first = import(&format!("from=\"10.0.0.0/8\",no-pty {} one\nNO-PTY,command=\"x\" {} two\n", key(1), key(2)));
+    assert_eq!(first.code, 0, "{first}");
+    let lines: Vec<_> = first.err.lines().filter(|line| line.starts_with("not carried over: ")).collect();
+    assert_eq!(lines.len(), 2, "{first}");
+    assert!(lines[0].starts_with("not carried over: command of line 2: it has no meaning here"), "{first}");
+    assert!(lines[1].starts_with("not carried over: no-pty of line 1 and 1 more: it has no meaning here"), "{first}");
+    let again = import(&format!("from=\"192.0.2.1\",expiry-time=\"20300101Z\" {} one\n", key(1)));
+    for option in ["from", "expiry-time"] {
+        let said =
+            format!("not carried over: {option} of line 1: the key was registered already, and keeps what it has");
+        assert!(again.err.contains(&said), "{again}");
+    }
+    assert!(site.ok(&["key", "show", "acme/one"]).out.contains("from         10.0.0.0/8"));
+    assert!(!import(&format!("from=\"10.0.0.0/8\" {} one\n", key(1))).err.contains("not carried over"));
+    // What would let somebody in whom sshd keeps out is not taken.
+    let typo = import(&format!("no-ptty {} three\n", key(3)));
+    assert!(typo.err.contains("left out: line 1: its option \"no-ptty\" is none that is known here"), "{typo}");
 }
 
 #[test]

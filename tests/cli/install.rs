@@ -163,7 +163,8 @@ fn help_is_a_reference() {
     assert!(key.contains("Example:\n  pullgate key add "), "{key}");
     // What the shell asks next takes a line too.
     assert!(key.lines().count() < 24 && key.lines().all(|line| line.chars().count() <= 80), "no screen: {key}");
-    assert!(site.ok(&["--version"]).out.starts_with("pullgate "));
+    let version = site.ok(&["--version"]).out;
+    assert!(version.starts_with("pullgate ") && version.contains(", no optional features)"), "{version}");
     let wrong = site.run(&["key", "fly"]);
     assert_eq!((wrong.code, wrong.out.as_str()), (2, ""));
 }

@@ -93,6 +93,10 @@ fn an_expired_key_is_told_so() {
             soon.strftime("%Y-%m-%d")
         )
     );
+    // The record names what was asked for, though nothing of it was looked at.
+    crate::harness::wait_until("the record", || gateway.audit().contains("\"code\":\"expired\""));
+    let found = gateway.pullgate(["audit", "--repo", "acme/app", "--code", "expired"]).ok();
+    assert!(found.contains("acme/app [expired]"), "{found}");
     let greeted = gateway.ssh(&key, &["-T"], &[]);
     assert!(greeted.err.contains("[expired]") && greeted.code == Some(128), "{greeted:?}");
 }
@@ -159,6 +163,9 @@ fn other_services_are_refused_in_words() {
     let key = gateway.key("ci", &["acme/app"]);
     let archive = gateway.git(&key, &["archive", &format!("--remote={}", gateway.url("acme/app")), "HEAD"]).failed();
     assert!(words(&archive).contains("fatal: remote error: git archive: not served here"), "{archive}");
+    crate::harness::wait_until("the record", || gateway.audit().contains("git archive"));
+    let found = gateway.pullgate(["audit", "--repo", "acme/app", "--code", "not-served"]).ok();
+    assert!(found.contains("git archive of acme/app [not-served]"), "{found}");
     for verb in ["git-lfs-authenticate acme/app.git download", "git-lfs-transfer /acme/app.git download"] {
         let said = gateway.ssh(&key, &[], &[verb]);
         let name = verb.split(' ').next().unwrap();

@@ -170,6 +170,60 @@ fn a_client_that_leaves_takes_its_git_along() {
     wait_until("the record", || gateway.audit().contains("\"outcome\":\"client-gone\""));
 }
 
+/// Not the client left: it was still there when the gateway had no more patience.
+#[test]
+fn what_the_end_of_a_drain_cuts_is_recorded_as_cut() {
+    let mut gateway = Gateway::start_with(|config| config.replace("drain_seconds = 30", "drain_seconds = 1"));
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let line = gateway.ssh_line(&key);
+    let mut ssh = Command::new("ssh")
+        .args(line.split(' ').skip(1))
+        .args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("it is allowed", || gateway.audit().contains("\"event\":\"allowed\""));
+    assert_eq!(gateway.stop(), Some(0));
+    assert!(gateway.audit().contains("\"outcome\":\"cut\""), "{}", gateway.audit());
+    assert!(!gateway.audit().contains("client-gone"), "{}", gateway.audit());
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+}
+
+/// Whoever types a command then is told the truth, and not to look for another config file.
+#[test]
+fn a_command_while_the_daemon_stops_is_told_so() {
+    let mut gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let line = gateway.ssh_line(&key);
+    let mut ssh = Command::new("ssh")
+        .args(line.split(' ').skip(1))
+        .args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_until("it is allowed", || gateway.audit().contains("\"event\":\"allowed\""));
+    rustix::process::kill_process(gateway.process(), rustix::process::Signal::TERM).unwrap();
+    wait_until("the socket is closed", || !gateway.path("state/control.sock").exists());
+    for verb in [["account", "list"], ["key", "list"]] {
+        let said = gateway.pullgate(verb);
+        assert_eq!(said.code, Some(6), "{said:?}");
+        let expected = format!("the daemon (process {}) is stopping", gateway.pid());
+        assert!(said.err.contains(&expected) && !said.err.contains("another config"), "{said:?}");
+    }
+    ssh.kill().unwrap();
+    ssh.wait().unwrap();
+    assert_eq!(gateway.stop(), Some(0));
+    gateway.pullgate(["account", "list"]).ok();
+    assert!(!gateway.path("state/control.sock.stopping").exists());
+}
+
 /// How many processes have their working folder in the gateway's store: the children that serve.
 fn served_children(gateway: &Gateway) -> usize {
     let store = gateway.path("repositories").canonicalize().unwrap();

@@ -2,15 +2,12 @@
 
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::Operator;
-use crate::admin::{Admin, Done, Faults, PAGE, counted, listed};
+use crate::admin::{Admin, Done, Faults, NAMED, PAGE, counted, listed};
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::AccountName;
 use crate::model::repo_path::RepoPath;
 use crate::registry::change::{Change, CommitError, Conflict};
-
-/// How many keys a message names.
-const NAMED: usize = 10;
 
 /// What goes with an account.
 #[derive(Debug)]

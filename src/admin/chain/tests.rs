@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::audit::Record;
+use crate::model::details::Details;
 use crate::model::name::AccountName;
 use crate::registry::Amend;
 use crate::registry::change::Change;
@@ -19,21 +20,21 @@ impl Site {
 
     /// Changes the registry; `recorded` or, as by a process that is killed at that moment, not.
     fn run(&self, names: &[&str], recorded: bool) {
-        let (_lookup, amend) = registry::open(&self.at("registry")).unwrap();
-        let audit = self.begin();
+        let (lookup, amend) = registry::open(&self.at("registry")).unwrap();
+        let audit = self.begin(&lookup);
         for name in names {
             let committed = add(&amend, name);
             if recorded {
                 let (by, what) = ("alice".to_owned(), format!("added account {name}"));
-                audit.record(&new_id(), super::super::changed(by, &committed, what));
+                audit.record(&new_id(), super::super::changed(by, &committed, what, Details::default()));
             }
         }
     }
 
-    fn begin(&self) -> Audit {
+    fn begin(&self, lookup: &Lookup) -> Audit {
         let audit = Audit::open(&self.at("audit.jsonl")).unwrap();
         let settings = Settings { key: self.at("audit.key"), state: self.at("audit.chain") };
-        begin(&audit, &settings, &self.at("registry")).unwrap();
+        begin(&audit, &settings, &self.at("registry"), lookup).unwrap();
         audit
     }
 

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::operator::Operator;
 use crate::admin::{Admin, Done, Faults, changed};
+use crate::model::details::Details;
 use crate::model::expiry::Expiry;
 use crate::model::key_name::{KeyName, KeyRef};
 use crate::registry::change::Change;
@@ -57,7 +58,7 @@ impl Admin {
             ));
         }
         let message = format!("key {name}, which {successor} replaced, goes on until {expiry}");
-        self.recorded(changed(by.name().to_owned(), &committed, message.clone()));
+        self.recorded(changed(by.name().to_owned(), &committed, message.clone(), Details::default()));
         Ok(Done::new(message, true))
     }
 }

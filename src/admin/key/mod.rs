@@ -19,13 +19,10 @@ pub use list::Filter;
 pub use rotate::NewRotation;
 
 use super::fault::{Fault, Kind};
-use super::{Admin, Faults, listed};
+use super::{Admin, Faults, NAMED, listed};
 use crate::model::grant::Grant;
 use crate::model::name::AccountName;
 use crate::registry::change::Conflict;
-
-/// How many grants a message names.
-const NAMED: usize = 10;
 
 impl Admin {
     /// A note for each repository that is granted by its name and is not there: it may come, or be a slip of the pen.

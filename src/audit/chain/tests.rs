@@ -2,6 +2,7 @@ use super::super::check::{Check, Verdict};
 use super::super::files::family;
 use super::super::lines::Forward;
 use super::*;
+use crate::model::details::Details;
 
 /// A folder with an audit file and its chain.
 pub(in crate::audit) struct Site(tempfile::TempDir);
@@ -49,7 +50,14 @@ impl Site {
 
 pub(in crate::audit) fn change(audit: &Audit, seq: u64) {
     let what = format!("added account n{seq}");
-    let event = Event::Changed { by: "alice".to_owned(), seq, first_seq: None, what, recovered: false };
+    let event = Event::Changed {
+        by: "alice".to_owned(),
+        seq,
+        first_seq: None,
+        what,
+        details: Details::default(),
+        recovered: false,
+    };
     audit.record(&new_id(), event);
 }
 

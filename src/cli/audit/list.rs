@@ -1,6 +1,6 @@
 //! Reading records and showing those that are wanted.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,12 @@ use super::Limit;
 use super::show;
 use super::source::{Source, is_stdin, open, unreadable};
 use crate::admin::fault::Fault;
-use crate::audit::Record;
 use crate::audit::lines::{Backward, Forward};
 use crate::audit::query::Query;
+use crate::audit::{Event, Record};
 use crate::cli::io::{Io, Stop};
 use crate::model::text::printable;
+use crate::registry;
 
 /// How far records may stand from their order in time: somebody who decided has waited for a place in the queue.
 const DISORDER: SignedDuration = SignedDuration::from_mins(5);
@@ -28,6 +29,12 @@ pub(super) struct List<'a> {
     shown: u64,
     /// Lines that are no records.
     strange: u64,
+    /// Records that do not name all that was changed and may be wanted for what they leave out, and one of them.
+    open: u64,
+    open_as: Option<Record>,
+    /// Where the journal is that has those names, and what was found in it of the change with that number.
+    registry: Option<PathBuf>,
+    found: HashMap<u64, Vec<String>>,
     /// How far to read a file that grows.
     end: Option<(PathBuf, u64)>,
     /// Whether the time at which a file was last written says something: of files that were brought here it does not.
@@ -35,8 +42,9 @@ pub(super) struct List<'a> {
 }
 
 impl<'a> List<'a> {
-    pub(super) fn new(query: &'a Query, json: bool) -> Self {
-        Self { query, json, shown: 0, strange: 0, end: None, own: false }
+    pub(super) fn new(query: &'a Query, json: bool, source: &Source) -> Self {
+        let (registry, found) = (source.registry.clone(), HashMap::new());
+        Self { query, json, shown: 0, strange: 0, open: 0, open_as: None, registry, found, end: None, own: false }
     }
 
     /// Reads this file up to a byte only.
@@ -169,10 +177,35 @@ impl<'a> List<'a> {
             return None;
         }
         match serde_json::from_slice::<Record>(line) {
-            Ok(record) => Some(record).filter(|record| self.query.wants(record)),
+            Ok(record) => {
+                let wanted = self.query.wants(&record) || self.in_the_journal(&record);
+                Some(record).filter(|_| wanted)
+            }
             Err(_) => {
                 self.strange += 1;
                 None
+            }
+        }
+    }
+
+    /// Whether a record that leaves names out is wanted for one of those. Where the journal cannot say, that is told in the end.
+    fn in_the_journal(&mut self, record: &Record) -> bool {
+        if !self.query.leaves_open(record) {
+            return false;
+        }
+        let Event::Changed { seq, first_seq, .. } = record.event else { return false };
+        let wanted = |words: &str| self.query.names(words);
+        let look = |dir: &PathBuf| registry::within(dir, first_seq.unwrap_or(seq), seq, &wanted).ok().flatten();
+        match self.registry.as_ref().and_then(look) {
+            Some(told) => {
+                let is_there = !told.is_empty();
+                self.found.insert(seq, told);
+                is_there
+            }
+            None => {
+                self.open += 1;
+                self.open_as = Some(record.clone());
+                false
             }
         }
     }
@@ -184,8 +217,14 @@ impl<'a> List<'a> {
             // JSON has its control characters escaped, and what is beyond them a terminal gets only from `--json`.
             return io.say(String::from_utf8_lossy(line));
         }
-        match serde_json::from_slice(line) {
-            Ok(record) => io.say(printable(&show::line(&record), usize::MAX)),
+        match serde_json::from_slice::<Record>(line) {
+            Ok(record) => {
+                io.say(printable(&show::line(&record), usize::MAX))?;
+                let seq = if let Event::Changed { seq, .. } = record.event { seq } else { 0 };
+                let journal = self.found.get(&seq).map_or([].as_slice(), Vec::as_slice);
+                let below = show::below(&record, self.query, journal);
+                below.iter().try_for_each(|line| io.say(printable(line, usize::MAX)))
+            }
             Err(_) => Ok(()),
         }
     }
@@ -195,6 +234,14 @@ impl<'a> List<'a> {
         if self.strange > 0 {
             let what = if self.strange == 1 { "line is no record" } else { "lines are no records" };
             io.tell(format_args!("note: {} {what} of this version, and left out", self.strange))?;
+        }
+        if let Some(Record { id, event: Event::Changed { seq, details, .. }, .. }) = &self.open_as {
+            let (which, left_out) = (self.open, details.left_out);
+            io.tell(format_args!(
+                "note: {which} record(s) of very many changes, such as {id} of change {seq}, leave out the names of some \
+                 ({left_out} there), and no journal is here that has them: it may have been among them. `pullgate key show` \
+                 says who added a key and when"
+            ))?;
         }
         if let Some(newest) = source.packed.last() {
             let (count, newest) = (source.packed.len(), newest.display());

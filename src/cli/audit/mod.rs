@@ -17,6 +17,7 @@ use super::Context;
 use super::io::Stop;
 use crate::admin::Faults;
 use crate::admin::fault::{Fault, Kind};
+use crate::audit::counters::CODES;
 use crate::audit::query::{Query, WORDS};
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyRef;
@@ -80,7 +81,7 @@ struct Filters {
     /// Keys and repositories of an account, and changes that name one
     #[arg(long)]
     account: Option<String>,
-    /// login, login-refused, refused, allowed, served, failed, client-gone, timed-out, flooded, changed, …
+    /// login, login-refused, refused, allowed, served, failed, client-gone, timed-out, flooded, cut, changed, …
     #[arg(long, value_name = "WORD", value_delimiter = ',', hide_possible_values = true, value_parser = WORDS)]
     outcome: Vec<String>,
     /// The code of a refusal, such as not-granted
@@ -133,7 +134,7 @@ impl Filters {
             account: parsed(self.account, "--account", &mut faults, AccountName::parse),
             outcomes: self.outcome,
             // As it stands in the client's line.
-            code: self.code.map(|code| code.trim_matches(['[', ']']).to_owned()),
+            code: parsed(self.code, "--code", &mut faults, code),
             address: parsed(self.address, "--address", &mut faults, network),
             id: self.id,
             since: parsed(self.since, "--since", &mut faults, |text| when::since(text, now)),
@@ -153,6 +154,15 @@ impl Filters {
             faults.push(Fault::new(Kind::Invalid, fact).field("--since").hint("exchange them"));
         }
         Faults::check(faults).map(|()| query)
+    }
+}
+
+/// One of those that a client can be shown; with brackets too, as it was shown.
+fn code(text: &str) -> Result<String, String> {
+    let bare = text.trim_matches(['[', ']']);
+    match CODES.contains(&bare) {
+        true => Ok(bare.to_owned()),
+        false => Err(format!("no code of a refusal: they are {}", CODES.join(", "))),
     }
 }
 
@@ -182,7 +192,7 @@ impl Args {
         let source = Source::new(self.file, context)?;
         let limit = self.limit.unwrap_or(if self.json { Limit::All } else { Limit::Last(SOME) });
         let said = self.limit.is_some();
-        let mut list = list::List::new(&query, self.json);
+        let mut list = list::List::new(&query, self.json, &source);
         if self.follow {
             return follow::run(&mut list, &source, limit, context.io);
         }

@@ -1,7 +1,14 @@
 //! A record as a line for people.
 
+use crate::audit::query::Query;
 use crate::audit::{Event, Record, Source, Subject};
 use crate::cli::cache::size;
+use crate::model::repo_path::RepoPath;
+
+/// How many changes of one commit are shown.
+const BELOW: usize = 10;
+/// Below the id.
+const INDENT: &str = "                     - ";
 
 /// Time, id, what happened, who, from where, and the rest; what is wider than its column moves the rest of its line.
 pub(super) fn line(record: &Record) -> String {
@@ -18,7 +25,11 @@ fn parts(event: &Event) -> (String, String, String) {
     match event {
         Event::Login { subject } => of(subject, subject.client.clone().unwrap_or_default()),
         Event::LoginRefused { subject, reason } => of(subject, reason.clone()),
-        Event::Refused { subject, code, reason, asked } => of(subject, format!("{asked} [{code}] {reason}")),
+        Event::Refused { subject, code, reason, asked, repository } => {
+            let of_it =
+                repository.as_ref().map(|repo| format!(" of {repo}")).filter(|_| RepoPath::parse(asked).is_err());
+            of(subject, format!("{asked}{} [{code}] {reason}", of_it.unwrap_or_default()))
+        }
         Event::Allowed { subject, repository, protocol } => of(subject, format!("{repository} v{protocol}")),
         Event::Fetch { subject, repository, protocol, bytes_out, duration_ms, source, code, .. } => {
             let code = code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
@@ -44,12 +55,29 @@ fn parts(event: &Event) -> (String, String, String) {
     }
 }
 
-/// The key's name, or as much of its fingerprint as tells it from others.
+/// What stands below that line: the changes of a commit that are asked for; without a question about names, the first ones.
+/// `journal` has those that the record has no room for.
+pub(super) fn below(record: &Record, query: &Query, journal: &[String]) -> Vec<String> {
+    let Some(details) = record.event.details() else { return Vec::new() };
+    let named = details.told.iter().filter(|told| query.names(told)).chain(journal).collect::<Vec<_>>();
+    let asked = query.key.is_some() || query.repo.is_some() || query.account.is_some();
+    let of = if asked { named.len() as u64 } else { named.len() as u64 + details.left_out };
+    let shown = named.iter().take(BELOW).map(|told| format!("{INDENT}{told}"));
+    let rest = of.saturating_sub(BELOW as u64);
+    let more = match asked {
+        true => format!("{INDENT}and {rest} more that fit"),
+        false => format!("{INDENT}and {rest} more: look for one with --key, --repo or --account"),
+    };
+    let open = asked && journal.is_empty() && details.left_out > 0;
+    let open = open.then(|| format!("{INDENT}the record leaves out the names of {} more", details.left_out));
+    shown.chain((rest > 0).then_some(more)).chain(open).collect()
+}
+
+/// The key's name, or its fingerprint: whole, since it is what to look for.
 fn who(subject: &Subject) -> String {
-    let short = |text: String| text.chars().take(20).collect();
     match (&subject.key, &subject.fingerprint) {
         (Some(key), _) => key.to_string(),
-        (None, Some(fingerprint)) => short(fingerprint.to_string()),
+        (None, Some(fingerprint)) => fingerprint.to_string(),
         (None, None) => "-".to_owned(),
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Source {
     pub(super) packed: Vec<PathBuf>,
     /// The file that the daemon writes; none when others were named.
     pub(super) live: Option<PathBuf>,
+    /// The folder of the registry that they tell of, if that is this gateway's.
+    pub(super) registry: Option<PathBuf>,
 }
 
 impl Source {
@@ -33,7 +35,7 @@ impl Source {
             if named.iter().filter(|file| is_stdin(file)).count() > 1 {
                 return Err(Fault::new(Kind::Invalid, "standard input can be read only once").field("--file").into());
             }
-            return Ok(Self { files: named, packed: Vec::new(), live: None });
+            return Ok(Self { files: named, packed: Vec::new(), live: None, registry: None });
         }
         let config = context.load()?;
         let elsewhere = match config.audit_to {
@@ -49,9 +51,10 @@ impl Source {
             );
             return Err(Fault::new(Kind::Invalid, fact).field("--file").hint(hint).into());
         }
+        let registry = Some(config.registry_dir());
         let live = config.audit_file;
         let Family { plain, packed } = family(&live).map_err(|error| unreadable(&live, &error))?;
-        Ok(Self { files: plain, packed, live: Some(live) })
+        Ok(Self { files: plain, packed, live: Some(live), registry })
     }
 }
 

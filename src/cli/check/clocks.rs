@@ -35,7 +35,7 @@ fn built() -> Option<Timestamp> {
 /// is damaged is told of elsewhere.
 fn newest(registry: &Path) -> Option<Timestamp> {
     let last = registry::acknowledged(registry).ok()??;
-    registry::history(registry, last.saturating_sub(1), 1).ok()?.last().map(|past| past.time)
+    registry::history(registry, last.saturating_sub(1), 1, &|_| None).ok()?.last().map(|past| past.time)
 }
 
 fn against(now: Timestamp, built: Option<Timestamp>, newest: Option<Timestamp>) -> Vec<Finding> {

@@ -2,6 +2,7 @@
 //!
 //! A new look at something is a function in [`LOOKS`].
 
+mod chain;
 mod clocks;
 mod files;
 mod git;
@@ -76,10 +77,12 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::audit_to,
     files::audit_file,
     files::audit_key,
+    chain::holds,
     files::control_socket,
     clocks::agree,
     ports::listen,
     ports::announced,
+    ports::announced_port,
     git::serves,
     registry::opens,
     registry::journal,
@@ -121,8 +124,8 @@ fn config_findings(error: ConfigError) -> Vec<Finding> {
     let faults = exit::config_faults(error);
     let finding = |fault: &crate::admin::fault::Fault| Finding {
         severity: Severity::Error,
-        subject: fault.field.clone().unwrap_or_else(|| "config".to_owned()),
-        fact: fault.fact.clone(),
+        subject: "config".to_owned(),
+        fact: fault.field.as_ref().map_or_else(|| fault.fact.clone(), |field| format!("{field}: {}", fault.fact)),
         remedy: fault.hint.clone(),
     };
     faults.list().iter().map(finding).collect()

@@ -40,6 +40,24 @@ pub(super) fn announced(config: &Config) -> Vec<Finding> {
     (far && near).then(told).into_iter().collect()
 }
 
+/// Clients are told a port at which nobody listens here: it works only where somebody else has it and hands them on.
+pub(super) fn announced_port(config: &Config) -> Vec<Finding> {
+    let ssh = &config.ssh;
+    let told = ssh.public_address.port;
+    // Port 0 is any that is free. Who has a balancer is told of by it.
+    let fits = ssh.listen.iter().any(|address| address.port() == told || address.port() == 0);
+    if fits || !ssh.balancers.is_empty() {
+        return Vec::new();
+    }
+    let listen: Vec<_> = ssh.listen.iter().map(ToString::to_string).collect();
+    vec![Finding::warning(
+        "ssh.public_address",
+        format!("clients are told port {told} ({}), and it listens at {}", ssh.public_address, listen.join(", ")),
+        "write the port of `listen` as that of `public_address` under [ssh]; or leave both as they are, where a balancer, a \
+         port forwarding or pullgate.socket has the one and leads to the other",
+    )]
+}
+
 /// Whether it names the machine that it is said on.
 fn is_loopback(host: &str) -> bool {
     let name = host.trim_end_matches('.').to_ascii_lowercase();
@@ -91,6 +109,26 @@ mod tests {
         for host in ["localhost", "127.0.0.53", "[::1]:22", "app.localhost."] {
             assert_eq!(found(&format!("public_address = '{host}'\n{near}")), 0, "{host}");
         }
+    }
+
+    #[test]
+    fn a_port_at_which_nobody_listens_is_told_of() {
+        let found = |text: &str| {
+            let text = format!("[ssh]\n{text}");
+            announced_port(&Config::parse(&text, std::path::Path::new("/srv/config.toml")).unwrap())
+        };
+        let found_of = |told: &str, listen: &str| found(&format!("public_address = '{told}'\nlisten = [{listen}]"));
+        let wrong = found_of("git.example.org:22", "'0.0.0.0:2222', '[::]:2222'");
+        assert_eq!(wrong.len(), 1);
+        assert!(
+            wrong[0].fact.contains("told port 22 ") && wrong[0].fact.contains("at 0.0.0.0:2222, [::]:2222"),
+            "{wrong:?}"
+        );
+        assert_eq!(found_of("git.example.org:2222", "'127.0.0.1:22', '0.0.0.0:2222'"), []);
+        assert_eq!(found_of("git.example.org:2222", "'127.0.0.1:0'"), []);
+        let balanced =
+            "public_address = 'git.example.org:22'\nlisten = ['0.0.0.0:2222']\nproxy_protocol_from = ['10.0.0.1']";
+        assert_eq!(found(balanced), []);
     }
 
     #[test]

@@ -84,6 +84,27 @@ pub(super) struct Meaning {
     pub(super) without_effect: Vec<String>,
 }
 
+/// The options of sshd(8) that allow or forbid what nobody can do here: to be dropped, and told of.
+const WITHOUT_EFFECT: [&str; 17] = [
+    "agent-forwarding",
+    "command",
+    "environment",
+    "no-agent-forwarding",
+    "no-port-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-x11-forwarding",
+    "permitlisten",
+    "permitopen",
+    "port-forwarding",
+    "pty",
+    "restrict",
+    "tunnel",
+    "user-rc",
+    "x11-forwarding",
+];
+
 /// Reads options. An option that limits the key and cannot be carried over is an error: to drop it would widen the key.
 ///
 /// # Errors
@@ -102,8 +123,19 @@ pub(super) fn meaning(options: &[&str]) -> Result<Meaning, String> {
             "cert-authority" | "principals" => {
                 return Err("it stands for certificates, which are not accepted here".to_owned());
             }
+            "verify-required" => {
+                return Err(
+                    "its option verify-required asks for a PIN at each use, which cannot be carried over".to_owned()
+                );
+            }
             "" => return Err("its options have a comma too many".to_owned()),
-            _ => meaning.without_effect.push(name.to_owned()),
+            known if WITHOUT_EFFECT.contains(&known) => meaning.without_effect.push(name.to_owned()),
+            _ => {
+                return Err(format!(
+                    "its option {name:?} is none that is known here, so it cannot be carried over, and sshd lets nobody in by a \
+                     line with an option that it does not know: take it out of the line if the key is to come in without it"
+                ));
+            }
         }
     }
     Ok(meaning)

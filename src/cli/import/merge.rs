@@ -1,10 +1,10 @@
 //! Drafts to a declaration: names that are free, keys that are new, and a reason for each that is left out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Draft, line};
 use crate::admin::fault::{Fault, Kind};
-use crate::cli::apply::Skipped;
+use crate::cli::apply::{Dropped, Skipped};
 use crate::cli::declared::{Declared, DeclaredKey, Moment};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
@@ -26,7 +26,7 @@ pub(super) fn declare(
     account: &AccountName,
     grants: &[Grant],
     drafts: Vec<Draft>,
-) -> (Declared, Vec<Skipped>) {
+) -> (Declared, Vec<Skipped>, Vec<Dropped>) {
     let mut desk = Desk {
         account,
         grants,
@@ -34,6 +34,7 @@ pub(super) fn declare(
         taken: have.keys.iter().map(|key| key.name.clone()).collect(),
         numbers: HashMap::new(),
         seen: HashMap::new(),
+        dropped: BTreeMap::new(),
     };
     let mut want = Declared { accounts: vec![account.clone()], ..Declared::default() };
     let mut skipped = Vec::new();
@@ -43,8 +44,16 @@ pub(super) fn declare(
             Err(why) => skipped.push(Skipped::new(&draft.place, &why)),
         }
     }
-    (want, skipped)
+    let dropped = desk.dropped.into_iter().map(|((option, why), of)| {
+        let (place, more) = (of.0, of.1);
+        Dropped { option, why: why.to_owned(), place, more }
+    });
+    let dropped = dropped.collect();
+    (want, skipped, dropped)
 }
+
+const NO_SHELL: &str = "it has no meaning here, where there is no shell and no forwarding";
+const KEPT: &str = "the key was registered already, and keeps what it has: `pullgate key show` tells it";
 
 struct Desk<'a> {
     account: &'a AccountName,
@@ -55,6 +64,8 @@ struct Desk<'a> {
     numbers: HashMap<String, usize>,
     /// Where each key was found first.
     seen: HashMap<Fingerprint, String>,
+    /// Options that are not carried over, and why; where the first one was, and how many more.
+    dropped: BTreeMap<(String, &'static str), (String, u64)>,
 }
 
 impl Desk<'_> {
@@ -66,12 +77,21 @@ impl Desk<'_> {
         if let Some(first) = self.seen.get(&fingerprint) {
             return Err(format!("{first} has the same key"));
         }
-        let key = match self.holders.get(&fingerprint) {
+        for option in &meaning.without_effect {
+            self.drop_option(option, NO_SHELL, draft);
+        }
+        let key = match self.holders.get(&fingerprint).copied() {
             Some(holder) if holder.name.account != *self.account || holder.kind != Holder::DeployKey => {
                 return Err(format!("it is registered already, as {}", holder.name));
             }
             Some(holder) => {
-                let mut key = (*holder).clone();
+                let mut key = holder.clone();
+                if !meaning.from.is_empty() && meaning.from != key.from {
+                    self.drop_option("from", KEPT, draft);
+                }
+                if meaning.expires.is_some() && meaning.expires != key.expires.map(|moment| moment.0) {
+                    self.drop_option("expiry-time", KEPT, draft);
+                }
                 let more: Vec<_> = self.grants.iter().filter(|grant| !key.grants.contains(grant)).cloned().collect();
                 key.grants.extend(more);
                 key
@@ -91,6 +111,12 @@ impl Desk<'_> {
         };
         self.seen.insert(fingerprint, draft.place.clone());
         Ok(key)
+    }
+
+    fn drop_option(&mut self, option: &str, why: &'static str, draft: &Draft) {
+        let option = printable(&option.to_ascii_lowercase(), 40);
+        let first = || (draft.place.clone(), 0);
+        self.dropped.entry((option, why)).and_modify(|of| of.1 += 1).or_insert_with(first);
     }
 
     /// A label that nobody has: what the key is called, made a name; with a number when it is taken.

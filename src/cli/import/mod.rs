@@ -32,7 +32,8 @@ pub(super) enum Verb {
 /// Take the keys of an authorized_keys file
 ///
 /// A key's label comes from its comment. `from=` and `expiry-time=` are carried over; options about shells and forwarding
-/// have no meaning here. A key whose options cannot be carried over is left out, and the report says why.
+/// have no meaning here, and the report says which of them were met. A key whose options cannot be carried over is left out,
+/// and the report says why.
 #[derive(Debug, clap::Args)]
 pub(super) struct AuthorizedKeys {
     /// The file, or - for standard input
@@ -101,9 +102,9 @@ impl Common {
         let grants = grants.collect::<Result<Vec<_>, _>>()?;
         let session = context.session()?;
         let have = current(&session)?;
-        let (want, left_out) = merge::declare(&have, &account, &grants, drafts);
+        let (want, left_out, dropped) = merge::declare(&have, &account, &grants, drafts);
         skipped.extend(left_out);
-        let apply = Apply { prune: false, dry_run: self.dry_run, yes: false, json: self.json, skipped };
+        let apply = Apply { prune: false, dry_run: self.dry_run, yes: false, json: self.json, skipped, dropped };
         apply.run(have, want, &session, context)
     }
 }

@@ -34,7 +34,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "REPO")]
     grants: Option<String>,
     /// At most so many
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     limit: Option<usize>,
     /// Only what comes after this key, in the order of names
     #[arg(long, value_name = "KEY")]
@@ -42,6 +42,13 @@ pub(in crate::cli) struct Args {
     /// Write JSON
     #[arg(long)]
     json: bool,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| "write a number from 1 on, or leave it out for all".to_owned())
 }
 
 impl Args {

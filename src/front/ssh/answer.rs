@@ -68,14 +68,15 @@ async fn answer(
     let speaks_pkt_lines = matches!(command, ExecLine::UploadPack(_) | ExecLine::Push(_) | ExecLine::Archive(_));
     if let ExecLine::Lfs(name) = command {
         // The words and the status are what git-lfs understands; the record is as for anything else that is not served.
-        drop(door.gate.decline(who.subject(), Declined::NotServed(name.to_owned())));
+        drop(door.gate.decline(who.subject(), Declined::NotServed(name.to_owned()), None));
         out.say(&format!("{name}: not found")).await?;
         return out.finish(NO_SUCH_COMMAND).await;
     }
+    let path = command.path().map(str::to_owned);
     let decision = match who {
-        Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone())),
+        Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone(), path.as_deref())),
         Who::Principal(principal) => ask(command, line, protocol)
-            .map_err(|declined| door.gate.decline(who.subject(), declined))
+            .map_err(|declined| door.gate.decline(who.subject(), declined, path.as_deref()))
             // It looks into the store, which may be a file system that hangs: not on a thread that others wait for.
             .and_then(|ask| tokio::task::block_in_place(|| door.gate.authorize(principal, ask))),
     };
@@ -139,7 +140,7 @@ fn ask(command: ExecLine, line: &[u8], protocol: GitProtocol) -> Result<Ask, Dec
 /// Greets somebody who asked for a shell.
 pub(super) async fn greet(door: Arc<Door>, who: Arc<Who>, mut out: ChannelOut) {
     let standing: Result<_, Refusal> = match who.as_ref() {
-        Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone())),
+        Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone(), None)),
         Who::Principal(principal) => door.gate.standing(principal),
     };
     let (text, status) = match standing {

@@ -177,7 +177,7 @@ impl Connection {
         if self.refused.insert(what) {
             let _entered = self.span.clone().entered();
             let subject = self.who.as_ref().map_or(&self.subject, |who| who.subject());
-            drop(self.door.gate.decline(subject, Declined::NotServed(what.to_owned())));
+            drop(self.door.gate.decline(subject, Declined::NotServed(what.to_owned()), None));
         }
     }
 

@@ -24,6 +24,17 @@ pub enum ExecLine {
     Malformed,
 }
 
+impl ExecLine {
+    /// The path that it names.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Self::UploadPack(path) | Self::Push(path) | Self::Archive(path) => Some(path),
+            Self::Lfs(_) | Self::Other(_) | Self::Malformed => None,
+        }
+    }
+}
+
 /// Takes a line apart.
 #[must_use]
 pub fn parse(line: &[u8]) -> ExecLine {

@@ -114,7 +114,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
             own.inspect(Own::log);
             (128, Ended::Flooded)
         }
-        (Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded, own) => {
+        (Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded | Ended::Cut, own) => {
             own.inspect(Own::log);
             (128, ended)
         }

@@ -45,6 +45,8 @@ fn what_limits_a_key_is_carried_over_or_the_key_is_not() {
         (r#"expiry-time="20271301""#, "none that sshd knows"),
         ("cert-authority", "certificates"),
         (r#"principals="x""#, "certificates"),
+        ("verify-required", "a PIN"),
+        ("no-ptty", "its option \"no-ptty\" is none that is known here"),
         ("", "comma"),
     ] {
         assert!(meaning(&[option]).unwrap_err().contains(why), "{option}");

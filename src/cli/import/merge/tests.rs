@@ -31,7 +31,7 @@ fn labels_are_made_from_what_keys_are_called() {
         draft(5, &"x".repeat(300)),
         draft(6, "app.git"),
     ];
-    let (want, skipped) = declare(&Declared::default(), &account(), &[], drafts);
+    let (want, skipped, _) = declare(&Declared::default(), &account(), &[], drafts);
     assert_eq!(skipped, []);
     let names = names(&want);
     assert_eq!(names[..2], ["acme/ci-build-7", "acme/ci-build-7-2"]);
@@ -44,9 +44,9 @@ fn labels_are_made_from_what_keys_are_called() {
 fn a_second_import_wants_what_is_there() {
     let grants = [Grant::parse("acme/app").unwrap()];
     let drafts = || vec![draft(1, "one"), draft(2, "two")];
-    let (first, _) = declare(&Declared::default(), &account(), &[], drafts());
-    assert_eq!(declare(&first, &account(), &[], drafts()), (first.clone(), vec![]));
-    let (more, _) = declare(&first, &account(), &grants, drafts());
+    let (first, ..) = declare(&Declared::default(), &account(), &[], drafts());
+    assert_eq!(declare(&first, &account(), &[], drafts()), (first.clone(), vec![], vec![]));
+    let (more, ..) = declare(&first, &account(), &grants, drafts());
     assert!(more.keys.iter().all(|key| key.grants == grants) && names(&more) == names(&first));
     assert_eq!(declare(&more, &account(), &[], drafts()).0, more);
 }
@@ -69,12 +69,12 @@ fn what_is_left_out_has_a_reason() {
         (line(format!("from=\"*.example.com\" {blob}")), "a name or a pattern"),
         (line("ssh-ed25519 AAAA".to_owned()), "decode"),
     ] {
-        let (want, skipped) = declare(&have, &account(), &[], vec![draft]);
+        let (want, skipped, _) = declare(&have, &account(), &[], vec![draft]);
         assert_eq!(want.keys, []);
         assert_eq!(skipped.len(), 1);
         assert!(format!("{skipped:?}").contains(why), "{why}: {skipped:?}");
     }
-    let (want, skipped) = declare(&have, &account(), &[], vec![draft(1, "a"), draft(1, "b")]);
+    let (want, skipped, _) = declare(&have, &account(), &[], vec![draft(1, "a"), draft(1, "b")]);
     assert_eq!(names(&want), ["acme/a"]);
     assert!(format!("{skipped:?}").contains("line 1 has the same key"), "{skipped:?}");
 }
@@ -89,7 +89,7 @@ fn ten_thousand_keys_of_one_name_take_no_time() {
         let text = base64::engine::general_purpose::STANDARD.encode(blob);
         Draft { place: String::new(), line: format!("ssh-ed25519 {text} git"), called: "git".to_owned() }
     });
-    let (want, skipped) = declare(&Declared::default(), &account(), &[], drafts.collect());
+    let (want, skipped, _) = declare(&Declared::default(), &account(), &[], drafts.collect());
     assert_eq!((want.keys.len(), skipped.len()), (10_000, 0));
     assert_eq!(want.keys.last().unwrap().name.to_string(), "acme/git-10000");
     assert!(want.keys.iter().all(|key| PublicKey::parse(&key.key.to_string()).is_ok()));
