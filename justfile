@@ -83,6 +83,11 @@ race-test rounds="200":
 leak-test requests="10000":
     PULLGATE_LEAK_REQUESTS={{requests}} cargo test --test gateway -- --nocapture leaks::
 
+# What clients see of trouble with what is kept: gits killed, readers that stall or leave, its folder removed, its disk full; so many
+# rounds of each, as tables. A short form is in `test`
+fault-test rounds="20":
+    PULLGATE_FAULT_ROUNDS={{rounds}} cargo test --test gateway -- --nocapture --test-threads 1 faults:: kills::
+
 # So many sessions of all outcomes; then the audit file, the metrics and the log have to agree. A short form is in `test`
 hour sessions="1000":
     PULLGATE_HOUR={{sessions}} cargo test --test gateway -- --nocapture books::

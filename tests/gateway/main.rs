@@ -33,6 +33,7 @@ mod hostile;
 mod hostile_clients;
 mod hostile_repos;
 mod keys;
+mod kills;
 mod leaks;
 mod logs;
 mod messages;
