@@ -79,7 +79,8 @@ damage-test factor="2":
 race-test rounds="200":
     PULLGATE_ROUNDS={{rounds}} cargo test --test storage -- --nocapture race::
 
-# 10,000 polls, clones and clients that leave; then the daemon's files, processes and memory. A short form is in `test`
+# 10,000 polls, clones, refusals, clients that leave and gits that are killed; then the daemon's files, processes and memory, as
+# a table. A short form is in `test`
 leak-test requests="10000":
     PULLGATE_LEAK_REQUESTS={{requests}} cargo test --test gateway -- --nocapture leaks::
 
