@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod balancer;
+mod beside;
 mod bombs;
 mod books;
 mod bounds;
