@@ -84,6 +84,11 @@ race-test rounds="200":
 leak-test requests="10000":
     PULLGATE_LEAK_REQUESTS={{requests}} cargo test --test gateway -- --nocapture leaks::
 
+# How well the time of a refusal tells what exists: so many refusals of each kind in random order, as a table; a quiet machine, please.
+# A short form, which sees only what is gross, is in `test`
+timing-test refusals="20000":
+    PULLGATE_TIMING={{refusals}} cargo test --release --test gateway -- --nocapture timing::
+
 # What clients see of trouble with what is kept: gits killed, readers that stall or leave, its folder removed, its disk full; so many
 # rounds of each, as tables. A short form is in `test`
 fault-test rounds="20":

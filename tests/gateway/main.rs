@@ -57,6 +57,7 @@ mod stalls;
 mod storms;
 mod strangers;
 mod threats;
+mod timing;
 mod tree;
 mod upgrades;
 mod watcher;
