@@ -60,5 +60,6 @@ mod threats;
 mod timing;
 mod tree;
 mod upgrades;
+mod waits;
 mod watcher;
 mod watching;
