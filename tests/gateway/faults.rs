@@ -30,6 +30,12 @@ pub(crate) struct Seen {
     pub(crate) left: usize,
 }
 
+/// Has git search for deltas as it does by itself: so there is a time before the first byte of a pack.
+pub(crate) fn slow_packs(config: String) -> String {
+    assert!(config.contains("depth1_window = 0"), "{config}");
+    config.replace("depth1_window = 0", "depth1_window = 100")
+}
+
 /// A gateway whose cache is here, with one repository; its folder, and a key.
 pub(crate) fn site(folder: Option<&Path>, edit: impl FnOnce(String) -> String) -> (Gateway, PathBuf, PathBuf) {
     let gateway = Gateway::start_with(|config| {
@@ -83,7 +89,7 @@ impl<'a> Clones<'a> {
         Self { gateway, running: (0..CLIENTS).map(clone).collect() }
     }
 
-    fn signal(&self, n: usize, signal: Signal) {
+    pub(crate) fn signal(&self, n: usize, signal: Signal) {
         let group = Pid::from_raw(i32::try_from(self.running[n].0.id()).unwrap()).unwrap();
         kill_process_group(group, signal).ok();
     }

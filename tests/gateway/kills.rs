@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::faults::{CLIENTS, Clones, Seen, forget, site};
+use crate::faults::{CLIENTS, Clones, Seen, forget, site, slow_packs};
 use crate::harness::{Gateway, PATIENCE, plain_git, run, wait_until};
 use crate::tree::{gits, packers};
 
 /// How long after the question another git can still take over. What has come is sent on after five seconds.
 const IN_TIME: Duration = Duration::from_secs(4);
+/// More than git says before its pack, in bytes.
+const BEFORE: u64 = 1000;
 /// How often a machine may be too slow for that.
 const TRIES: usize = 10;
 
@@ -54,8 +56,6 @@ fn largest(gateway: &Gateway) -> u64 {
 }
 
 fn kill(packers: &[Pid]) {
-    // Until then others can join it.
-    std::thread::sleep(Duration::from_millis(300));
     packers.iter().for_each(|pid| kill_process(*pid, Signal::KILL).unwrap());
 }
 
@@ -77,10 +77,14 @@ fn before_the_pack(
     for n in 0..TRIES {
         let clients = clones(gateway, key, &format!("before{kills}-{n}"));
         let start = Instant::now();
+        let mut in_time = true;
         for _ in 0..kills {
-            kill(&stop_when(gateway, "a git makes a pack", || true));
+            let packers = stop_when(gateway, "a git makes a pack", || true);
+            // Until then others can join it, and what is on its way arrives.
+            std::thread::sleep(Duration::from_millis(300));
+            in_time &= largest(gateway) < BEFORE && start.elapsed() < IN_TIME;
+            kill(&packers);
         }
-        let in_time = start.elapsed() < IN_TIME;
         let mut seen = Seen::default();
         clients.end(tip, &mut seen);
         let sources = sources(gateway, before);
@@ -93,7 +97,7 @@ fn before_the_pack(
 
 #[test]
 fn a_git_that_is_killed_is_replaced_while_that_can_be() {
-    let (gateway, bare, key) = site(None, |config| config);
+    let (gateway, bare, key) = site(None, slow_packs);
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
     let mut before = [0; 4];
     let row = |when: &str, seen: &Seen, sources: &[usize; 3]| {
@@ -113,5 +117,17 @@ fn a_git_that_is_killed_is_replaced_while_that_can_be() {
     clients.end(&tip, &mut late);
     row("behind the beginning of the pack", &late, &sources(&gateway, &mut before));
     assert_eq!((late.whole, late.told), (0, CLIENTS), "everybody is told that it broke off");
+
+    // Who began the work leaves in the middle of it, and it goes on for the others.
+    let mut without = Seen::default();
+    let clients = clones(&gateway, &key, "without");
+    let packers = stop_when(&gateway, "some of the pack is there", || largest(&gateway) > 1 << 20);
+    std::thread::sleep(Duration::from_secs(1));
+    clients.signal(0, Signal::KILL);
+    std::thread::sleep(Duration::from_secs(1));
+    packers.iter().for_each(|pid| kill_process(*pid, Signal::CONT).unwrap());
+    clients.end(&tip, &mut without);
+    row("none, but a client leaves in the middle", &without, &sources(&gateway, &mut before));
+    assert_eq!((without.whole, without.told, without.left), (CLIENTS - 1, 0, 1), "it takes nothing from the others");
     wait_until("no git is left", || gits(&gateway).is_empty());
 }

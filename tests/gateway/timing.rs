@@ -16,7 +16,7 @@ use crate::harness::Gateway;
 use crate::hostile_clients::{Trusting, connect};
 
 /// Refusals of each kind in the short form, and how far from a half its areas may be: seven times their spread.
-const SHORT: (usize, f64) = (1000, 0.09);
+const SHORT: (usize, f64) = (400, 0.15);
 /// How far they may be in the long form, of 20,000 each: seven times the spread again.
 const FAR: f64 = 0.02;
 const LONG: usize = 20_000;

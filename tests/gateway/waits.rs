@@ -9,7 +9,7 @@ use russh::ChannelMsg;
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg};
 use rustix::process::{Signal, kill_process};
 
-use crate::faults::site;
+use crate::faults::{site, slow_packs};
 use crate::harness::{Gateway, plain_git, run, wait_until};
 use crate::hostile_clients::connect;
 use crate::raw::Wish;
@@ -79,7 +79,7 @@ async fn fetch(gateway: &Gateway, key: &PrivateKey, mut request: Vec<u8>) -> Hea
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn who_waits_for_a_pack_hears_that_somebody_is_at_it() {
     let (gateway, bare, key) = site(None, |config| {
-        config
+        slow_packs(config)
             .replace("negotiation_seconds = 300", &format!("negotiation_seconds = {CLOCK}"))
             .replace("fetch_idle_seconds = 600", &format!("fetch_idle_seconds = {CLOCK}"))
     });
