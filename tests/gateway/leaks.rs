@@ -107,13 +107,8 @@ impl Ends {
     fn served(&self, said: Said) {
         match said.code {
             Some(0) => Self::count(&self.served),
-            // What is said behind a pack may come when git has ended; `faults.rs` and `kills.rs` listen for that.
-            _ if ["[repository]", "git ended early", "early EOF", "unexpected disconnect"]
-                .iter()
-                .any(|words| said.err.contains(words)) =>
-            {
-                Self::count(&self.told);
-            }
+            // What git makes of a connection that ends is said in many ways; `faults.rs` and `kills.rs` listen for ours.
+            Some(128) if self.kills.load(Ordering::Relaxed) > 0 => Self::count(&self.told),
             _ => panic!("{said:?}"),
         }
     }
