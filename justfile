@@ -79,9 +79,20 @@ damage-test factor="2":
 race-test rounds="200":
     PULLGATE_ROUNDS={{rounds}} cargo test --test storage -- --nocapture race::
 
-# 10,000 polls, clones and clients that leave; then the daemon's files, processes and memory. A short form is in `test`
+# 10,000 polls, clones, refusals, clients that leave and gits that are killed; then the daemon's files, processes and memory, as
+# a table. A short form is in `test`
 leak-test requests="10000":
     PULLGATE_LEAK_REQUESTS={{requests}} cargo test --test gateway -- --nocapture leaks::
+
+# How well the time of a refusal tells what exists: so many refusals of each kind in random order, as a table; a quiet machine, please.
+# A short form, which sees only what is gross, is in `test`
+timing-test refusals="20000":
+    PULLGATE_TIMING={{refusals}} cargo test --release --test gateway -- --nocapture timing::
+
+# What clients see of trouble with what is kept: gits killed, readers that stall or leave, its folder removed, its disk full; so many
+# rounds of each, as tables. A short form is in `test`
+fault-test rounds="20":
+    PULLGATE_FAULT_ROUNDS={{rounds}} cargo test --test gateway -- --nocapture --test-threads 1 faults:: kills::
 
 # So many sessions of all outcomes; then the audit file, the metrics and the log have to agree. A short form is in `test`
 hour sessions="1000":

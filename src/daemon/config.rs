@@ -64,6 +64,8 @@ pub struct Config {
     pub sandbox: crate::sandbox::Settings,
     /// What is kept of answers; `None` when nothing is.
     pub cache: Option<crate::cache::Settings>,
+    /// How packs without history are made that may be kept.
+    pub packing: crate::git::Packing,
     /// Bounds and clocks.
     pub limits: Limits,
 }
@@ -223,7 +225,8 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
     });
     let keys = reader.section("keys", keys::read);
     let sandbox = reader.section("sandbox", sandbox::read);
-    let kept = reader.section("cache", |section| cache::read(section, &folder, &state_dir));
+    let (kept, packing) =
+        reader.section("cache", |section| (cache::read(section, &folder, &state_dir), cache::packing(section)));
     let mut limits = reader.section("limits", limits::read);
     limits.ssh.expiry_warning = expiry_warning;
     Config {
@@ -240,6 +243,7 @@ fn read(reader: &mut Reader, file: &Path) -> Config {
         keys,
         sandbox,
         cache: kept,
+        packing,
         limits,
     }
 }

@@ -177,7 +177,8 @@ impl Shell {
             Some(settings) => Cache::open(settings.clone())
                 .map_err(|error| BuildError::Cache { folder: settings.folder.clone(), error })?,
         };
-        let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox), cache)?;
+        let git = Git::new(Program::find(search)?, config.limits.git, Cells::new(config.sandbox), cache)?
+            .with_packing(config.packing);
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
         tell(git.report());
         let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;

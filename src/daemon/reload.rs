@@ -86,6 +86,7 @@ pub(in crate::daemon) fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'
         keys,
         sandbox,
         cache,
+        packing,
         limits,
     } = new;
     let of_door = Limits { ssh: old.limits.ssh, guesses_exempt: old.limits.guesses_exempt.clone(), ..*limits };
@@ -99,7 +100,7 @@ pub(in crate::daemon) fn at_the_next_start(old: &Config, new: &Config) -> Vec<&'
         ("[log]", *log != old.log),
         ("[keys]", *keys != old.keys),
         ("[sandbox]", *sandbox != old.sandbox),
-        ("[cache]", *cache != old.cache),
+        ("[cache]", (cache, packing) != (&old.cache, &old.packing)),
         ("what [limits] says of fetches, slots and the end", of_door != old.limits),
     ]
     .into_iter()

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use super::packing::Packing;
 use super::profile::of_fetch;
 use super::{Git, Program};
 use crate::gate::Fetch;
@@ -65,7 +66,10 @@ pub(super) fn start(git: &Git, fetch: &Fetch) -> std::io::Result<Running> {
 pub(super) struct Ready {
     /// With the directory that was checked, open until it is started: whatever its path leads to by then.
     job: Job,
+    /// Beside what is the same for every child.
+    config: Vec<(&'static str, OsString)>,
     pool: Pool,
+    packing: Packing,
 }
 
 impl Ready {
@@ -89,21 +93,29 @@ impl Ready {
         set("GIT_EXEC_PATH", git.program.exec_path().into());
         set("GIT_PROTOCOL", protocol.env_value().into());
         // By its path as well: git's own complaint would print it.
-        let owned = ("safe.directory", fetch.repo().path().into());
+        let config = vec![("safe.directory", fetch.repo().path().into())];
+        let args = arguments.iter().map(OsString::from).collect();
+        let job = Job { profile, program: git.program.path().to_owned(), args, environment, directory };
+        Ok(Self { job, config, pool: git.pool.clone(), packing: git.packing })
+    }
+
+    /// Starts it to answer this question.
+    pub(super) fn start_on(mut self, question: &[u8]) -> std::io::Result<Running> {
+        let packing = self.packing.config(question);
+        self.config.extend(packing.into_iter().map(|(key, value)| (key, value.into())));
+        self.start()
+    }
+
+    /// Starts it.
+    pub(super) fn start(mut self) -> std::io::Result<Running> {
         let config: Vec<(&str, OsString)> =
-            CONFIG.into_iter().map(|(key, value)| (key, value.into())).chain([owned]).collect();
+            CONFIG.into_iter().map(|(key, value)| (key, value.into())).chain(self.config).collect();
+        let mut set = |name: &str, value: OsString| self.job.environment.push((name.into(), value));
         set("GIT_CONFIG_COUNT", config.len().to_string().into());
         for (n, (key, value)) in config.into_iter().enumerate() {
             set(&format!("GIT_CONFIG_KEY_{n}"), key.into());
             set(&format!("GIT_CONFIG_VALUE_{n}"), value);
         }
-        let args = arguments.iter().map(OsString::from).collect();
-        let job = Job { profile, program: git.program.path().to_owned(), args, environment, directory };
-        Ok(Self { job, pool: git.pool.clone() })
-    }
-
-    /// Starts it.
-    pub(super) fn start(self) -> std::io::Result<Running> {
         let running = self.pool.start(&self.job)?;
         if let Err(error) = rustix::pipe::fcntl_setpipe_size(&running.stdout, PIPE) {
             // The system's limit for unprivileged users; the default size works too.

@@ -5,6 +5,7 @@ mod clocks;
 pub mod counts;
 pub mod inbound;
 mod meter;
+mod packing;
 pub mod pkt_line;
 pub mod polls;
 mod profile;
@@ -29,6 +30,7 @@ use crate::model::protocol::GitProtocol;
 use crate::sandbox::{CellError, Cells, Pool, Profile, Report};
 use crate::store::is_shortage;
 use inbound::Inbound;
+pub use packing::Packing;
 use pump::{Begun, Served};
 pub use slots::SlotSettings;
 use slots::Slots;
@@ -119,6 +121,7 @@ pub struct Git {
     pool: Pool,
     report: Option<Report>,
     settings: Settings,
+    packing: Packing,
     cache: Cache,
     polls: Small<polls::Said>,
     slots: Slots,
@@ -138,7 +141,14 @@ impl Git {
         // As many as may be busy at a time with packs; polls that come between take the same.
         let pool = Pool::new(cells, slots.all());
         let (counts, meter) = (counts::Counts::default(), meter::Meter::default());
-        Ok(Self { program, profile, pool, report, settings, cache, polls, slots, counts, meter })
+        let packing = Packing::default();
+        Ok(Self { program, profile, pool, report, settings, packing, cache, polls, slots, counts, meter })
+    }
+
+    /// The same, which has packs without history made in this way.
+    #[must_use]
+    pub fn with_packing(self, packing: Packing) -> Self {
+        Self { packing, ..self }
     }
 
     /// What its cells enforce; `None` when they are switched off.

@@ -10,6 +10,7 @@
 
 mod algorithms;
 mod balancer;
+mod beside;
 mod bombs;
 mod books;
 mod bounds;
@@ -33,6 +34,7 @@ mod hostile;
 mod hostile_clients;
 mod hostile_repos;
 mod keys;
+mod kills;
 mod leaks;
 mod logs;
 mod messages;
@@ -55,7 +57,9 @@ mod stalls;
 mod storms;
 mod strangers;
 mod threats;
+mod timing;
 mod tree;
 mod upgrades;
+mod waits;
 mod watcher;
 mod watching;

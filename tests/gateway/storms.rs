@@ -283,7 +283,7 @@ fn a_new_tag_on_a_kept_commit_is_seen() {
 }
 
 /// A fetch of version 0 that has asked for something and says no more: its git waits, and holds its slot.
-fn holds_a_slot(gateway: &Gateway, key: &Path, want: &str) -> std::process::Child {
+pub(crate) fn holds_a_slot(gateway: &Gateway, key: &Path, want: &str) -> std::process::Child {
     let words = gateway.ssh_line(key);
     let mut words = words.split(' ');
     let mut ssh = Command::new(words.next().unwrap());

@@ -1,5 +1,7 @@
 //! The processes of a gateway: its workers, who are kept, and the gits that serve, who are their children.
 
+use rustix::process::Pid;
+
 use crate::harness::Gateway;
 
 /// One process as `/proc/PID/stat` has it (proc(5)).
@@ -51,6 +53,24 @@ pub(crate) fn gits(gateway: &Gateway) -> Vec<u32> {
         }
     }
     gits
+}
+
+/// The gits that make packs.
+pub(crate) fn packers(gateway: &Gateway) -> Vec<Pid> {
+    let packs = |pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == b"pack-objects")
+    };
+    gits(gateway).into_iter().filter(packs).filter_map(|pid| Pid::from_raw(i32::try_from(pid).unwrap())).collect()
+}
+
+/// Processes that the daemon or one of its workers started, that have ended, and that nobody has waited for.
+pub(crate) fn zombies(gateway: &Gateway) -> usize {
+    let all: Vec<Process> = Process::all().collect();
+    let workers = all.iter().filter(|process| process.is_child_of(gateway.pid())).map(|worker| worker.id);
+    let parents: Vec<u32> = workers.chain([gateway.pid()]).collect();
+    let ours = |process: &&Process| parents.iter().any(|parent| process.is_child_of(*parent));
+    all.iter().filter(ours).filter(|process| process.fields[0] == "Z").count()
 }
 
 /// A number that grows with every git that ends.

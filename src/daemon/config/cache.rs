@@ -6,6 +6,7 @@ use super::limits::{count, number, seconds};
 use super::section::{Section, Wrong, wrong};
 use super::values;
 use crate::cache::{Settings, SmallSettings};
+use crate::git::Packing;
 
 /// How long a writer goes on without a reader, and how long one reader may hold up the others. Nobody has had to set them.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
@@ -37,6 +38,30 @@ fn yes_or_no(value: &toml::Value) -> Result<bool, Vec<Wrong>> {
         Some(value) => Ok(value),
         None => wrong(format!("is of type {}", value.type_str()), "write true or false"),
     }
+}
+
+/// How packs without history are made.
+pub(super) fn packing(section: &mut Section<'_>) -> Packing {
+    let default = Packing::default();
+    Packing {
+        window: section.take("depth1_window", default.window, |value| {
+            // The largest that is of use: git's documentation speaks of 250 for the one great repack.
+            gits_own_or(value, 250, r#"write "git" for git's own, or a whole number from 0 to 250"#)
+        }),
+        compression: section.take("depth1_compression", default.compression, |value| {
+            gits_own_or(value, 9, r#"write "git" for git's own, or a whole number from 0 to 9"#)
+        }),
+    }
+}
+
+fn gits_own_or<T: TryFrom<i64>>(value: &toml::Value, most: i64, remedy: &str) -> Result<Option<T>, Vec<Wrong>> {
+    let number = match value.as_integer() {
+        Some(number) if (0..=most).contains(&number) => T::try_from(number).ok(),
+        Some(_) => None,
+        None if value.as_str() == Some("git") => return Ok(None),
+        None => return wrong(format!("is {value}"), remedy),
+    };
+    number.map_or_else(|| wrong(format!("is {value}"), remedy), |number| Ok(Some(number)))
 }
 
 fn mebibytes(value: &toml::Value) -> Result<u64, Vec<Wrong>> {

@@ -148,7 +148,11 @@ impl Answers {
 pub(super) struct OneAnswer {
     buffer: BytesMut,
     flushed: bool,
+    broke_off: bool,
 }
+
+/// The first byte of a line that says why a pack breaks off (gitprotocol-pack, side band 3).
+const BROKE_OFF: u8 = 3;
 
 /// What came from git is not one answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,8 +164,12 @@ impl OneAnswer {
         &mut self.buffer
     }
 
-    /// The whole lines that have come, without the flush that ends the answer.
+    /// The whole lines that have come, without the flush that ends the answer. Where git itself says that its pack breaks off,
+    /// that is the end: another answer may take this one's place, and if none does, clients are told in words of ours.
     pub(super) fn lines(&mut self) -> Result<Bytes, NotAnAnswer> {
+        if self.broke_off {
+            self.buffer.clear();
+        }
         let mut end = 0;
         while let Some(digits) = head_at(&self.buffer, end) {
             if self.flushed {
@@ -176,7 +184,15 @@ impl OneAnswer {
                     return if more { Err(NotAnAnswer) } else { Ok(lines) };
                 }
                 Head::Delimiter => end += 4,
-                Head::Line(length) if end + length <= self.buffer.len() => end += length,
+                Head::Line(length) if end + length <= self.buffer.len() => {
+                    if self.buffer.get(end + 4) == Some(&BROKE_OFF) {
+                        self.broke_off = true;
+                        let lines = self.buffer.split_to(end).freeze();
+                        self.buffer.clear();
+                        return Ok(lines);
+                    }
+                    end += length;
+                }
                 Head::Line(_) => break,
             }
         }
@@ -185,7 +201,7 @@ impl OneAnswer {
 
     /// Whether the answer has come to its end, and to nothing after it.
     pub(super) fn is_whole(&self) -> bool {
-        self.flushed && self.buffer.is_empty()
+        self.flushed && !self.broke_off && self.buffer.is_empty()
     }
 }
 
@@ -258,6 +274,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_git_says_of_its_own_end_is_not_passed_on() {
+        let (before, last) = (line(b"\x01PACK"), line(b"\x03aborting"));
+        for after in [&b""[..], b"0000", b"0000zzzz"] {
+            let stream = [before.as_slice(), &last, after].concat();
+            for cut in [1, 3, 1000] {
+                let (mut answer, mut came) = (OneAnswer::default(), Vec::new());
+                for piece in stream.chunks(cut) {
+                    answer.buffer().extend_from_slice(piece);
+                    came.extend_from_slice(&answer.lines().unwrap());
+                }
+                assert!(came == before && !answer.is_whole());
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn every_byte_comes_out_in_order(
@@ -294,7 +326,9 @@ mod tests {
             text in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..9), cut in 1usize..30,
             after in prop::collection::vec(any::<u8>(), 0..6),
         ) {
-            let lines: Vec<u8> = text.iter().flat_map(|text| line(text)).collect();
+            // What begins like a last word is none of these.
+            let text = text.iter().filter(|text| text.first() != Some(&BROKE_OFF));
+            let lines: Vec<u8> = text.flat_map(|text| line(text)).collect();
             let stream = [lines.as_slice(), b"0000", &after].concat();
             let (mut answer, mut came, mut fault) = (OneAnswer::default(), Vec::new(), false);
             for piece in stream.chunks(cut) {

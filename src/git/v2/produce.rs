@@ -71,7 +71,7 @@ async fn done(work: Work) -> Result<(), Failure> {
         () = writer.abandoned() => return Err(Failure::Abandoned),
     };
     let end = Instant::now() + total;
-    let mut child = ready.start().map_err(|error| {
+    let mut child = ready.start_on(&question).map_err(|error| {
         tracing::error!(%error, "git cannot be started");
         Failure::Start
     })?;

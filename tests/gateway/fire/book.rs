@@ -119,20 +119,33 @@ impl Book {
             let oldest = memory.0.get(name).copied().unwrap_or(0);
             // git lists a folder and then reads its files; what goes away in between it tells as zeros. Only then.
             let zeros = answer.refs.get(name).is_some_and(|tip| tip.oid.bytes().all(|byte| byte == b'0'));
+            let then = |n: usize, version: &Version| {
+                let over = versions.get(n + 1).map(|next| next.end);
+                version.begin <= answer.end && over.is_none_or(|over| over >= answer.begin)
+            };
+            let shown = |version: &Version| version.tip.as_ref().and_then(|tip| (answer.shows)(name, tip));
             let fits = |n: usize, version: &Version| {
                 if zeros {
                     return version.tip.is_none() && version.begin <= answer.end && version.end >= answer.begin;
                 }
-                let over = versions.get(n + 1).map(|next| next.end);
-                version.begin <= answer.end
-                    && over.is_none_or(|over| over >= answer.begin)
-                    && version.tip.as_ref().and_then(|tip| (answer.shows)(name, tip)) == seen
+                then(n, version) && shown(version) == seen
             };
             let fitting: Vec<usize> =
                 versions.iter().enumerate().filter(|(n, version)| fits(*n, version)).map(|(n, _)| n).collect();
-            match fitting.iter().find(|n| **n >= oldest) {
+            // git reads a symbolic ref twice, for its object and for its target (`send_ref` in ls-refs.c): between the two it
+            // may change.
+            let read_twice = || {
+                let seen = seen.as_ref().filter(|seen| seen.target.is_some())?;
+                let found = |same: &dyn Fn(&Tip) -> bool| {
+                    let of = |(n, version)| then(n, version) && shown(version).as_ref().is_some_and(same);
+                    versions.iter().enumerate().skip(oldest).find(|(n, version)| of((*n, version))).map(|(n, _)| n)
+                };
+                let object = found(&|tip| (&tip.oid, &tip.peeled) == (&seen.oid, &seen.peeled))?;
+                Some(object.min(found(&|tip| tip.target == seen.target)?))
+            };
+            match fitting.iter().copied().find(|n| *n >= oldest).or_else(read_twice) {
                 Some(n) => {
-                    memory.0.insert(name.clone(), *n);
+                    memory.0.insert(name.clone(), n);
                 }
                 None => {
                     let why = if fitting.is_empty() {
@@ -143,14 +156,14 @@ impl Book {
                     let when = |version: &Version| {
                         format!(
                             "{} from operation {} ({}..{})",
-                            version.tip.as_ref().map_or("absent".to_owned(), |tip| short(&tip.oid).to_owned()),
+                            version.tip.as_ref().map_or("absent".to_owned(), told),
                             version.operation,
                             self.time(version.begin),
                             self.time(version.end)
                         )
                     };
                     let last: Vec<String> = versions.iter().rev().take(4).map(when).collect();
-                    let seen = seen.as_ref().map_or("absent", |tip| short(&tip.oid));
+                    let seen = seen.as_ref().map_or("absent".to_owned(), told);
                     return Err(self.fault(
                         &pages,
                         answer,
@@ -183,6 +196,11 @@ impl Book {
 
 fn short(oid: &str) -> &str {
     oid.get(..8).unwrap_or(oid)
+}
+
+fn told(tip: &Tip) -> String {
+    let target = tip.target.as_ref().map_or_else(String::new, |target| format!(" of {target}"));
+    format!("{}{target}", short(&tip.oid))
 }
 
 #[cfg(test)]
@@ -242,5 +260,36 @@ mod tests {
         let mut more = refs("second__");
         more.insert("refs/heads/b".to_owned(), more["refs/heads/a"].clone());
         assert!(judge(after, more, &mut Memory::default()).unwrap_err().contains("never there"));
+    }
+
+    /// Between the two looks at a symbolic ref it may change, and at no other time may its halves be of two times.
+    #[test]
+    fn halves_of_a_symbolic_ref_are_each_judged() {
+        let tick = || {
+            std::thread::sleep(Duration::from_millis(2));
+            Instant::now()
+        };
+        let head = |oid: &str, target: &str| {
+            let (peeled, target) = (None, Some(format!("refs/heads/{target}")));
+            Refs::from([("HEAD".to_owned(), Tip { oid: oid.repeat(8), peeled, target })])
+        };
+        let book = Book::open(&head("first___", "main"));
+        let before = (tick(), tick());
+        let begin = book.begin();
+        let during = (tick(), tick());
+        tick();
+        book.write("HEAD", begin, &head("second__", "next"));
+        let after = (tick(), tick());
+        for (oid, target) in [("first___", "next"), ("second__", "main")] {
+            let judge = |when: (Instant, Instant)| {
+                book.judge(&answer(when.0, when.1, head(oid, target)), &mut Memory::default())
+            };
+            judge(during).unwrap();
+            for when in [before, after] {
+                assert!(judge(when).unwrap_err().contains("HEAD had another value then"));
+            }
+        }
+        let never = book.judge(&answer(during.0, during.1, head("first___", "none")), &mut Memory::default());
+        assert!(never.unwrap_err().contains("first___ of refs/heads/none"), "it was never there");
     }
 }

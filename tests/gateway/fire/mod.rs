@@ -17,7 +17,8 @@ use crate::harness::{Gateway, plain_git, run};
 use crate::raw::Door;
 use book::Book;
 use readers::Counts;
-use writer::{Dice, Writer};
+pub(crate) use writer::Dice;
+use writer::Writer;
 
 /// How many poll at once.
 const POLLERS: u64 = 3;
