@@ -32,6 +32,7 @@ mod harness;
 mod hostile;
 mod hostile_clients;
 mod hostile_repos;
+mod idle;
 mod keys;
 mod leaks;
 mod logs;
