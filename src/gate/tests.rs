@@ -229,7 +229,7 @@ fn half_of_a_change_permits_nothing() {
                 match ask(&house, &who, "acme/base").map_err(|refusal| refusal.code()) {
                     Err(Code::Suspended) => suspended += 1,
                     Err(Code::NotGranted) => not_granted += 1,
-                    other => return Err(format!("{other:?}, after {suspended} and {not_granted}")),
+                    other => return Err(format!("{:?}, after {suspended} and {not_granted}", other.map(drop))),
                 }
             }
             Ok((suspended, not_granted))
