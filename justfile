@@ -71,6 +71,10 @@ advisories:
 crash-test kills="300" cuts="150":
     PULLGATE_KILLS={{kills}} PULLGATE_CUTS={{cuts}} cargo test --test storage -- --nocapture --test-threads 1 crash:: large::
 
+# The power cuts have to catch a journal that is never synced: such a program is built for this alone; needs root
+crash-fault:
+    PULLGATE_CUTS=10 cargo test --target-dir target/fault --features fault-unsynced-journal --test storage -- --nocapture a_power_cut
+
 # Every file of the registry flipped, zeroed, cut and deleted in more than 200 places. A short form is in `test`
 damage-test factor="2":
     PULLGATE_DAMAGE={{factor}} cargo test --test storage -- --nocapture damage::

@@ -2,8 +2,9 @@
 //!
 //! Nothing here decides anything, so nothing here is durable at once: uses are kept in memory and written to a file of their
 //! own by [`Usage::write`], which the daemon calls every [`EVERY`]. A crash loses what came after the last time.
-//! The file has one line of JSON for each key that was used since the line before; the last line of a key counts. A line that
-//! says `forgotten` takes the key out: it was removed from the registry.
+//! The file has one line for each key that was used since the line before; the last line of a key counts. A line that
+//! says `forgotten` takes the key out: it was removed from the registry. A line is JSON, a tab, and the CRC-32C of the JSON in
+//! eight hexadecimal digits; lines of older versions end behind the JSON.
 //!
 //! A fetch waits for nothing but the memory: the disk has a lock of its own.
 
@@ -101,13 +102,15 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads what was written. A missing file is an empty one; a line that cannot be read is left out, with a warning.
+    /// Reads what was written. A missing file is an empty one; lines that cannot be read are left out, with a warning that
+    /// says how many they are.
     ///
     /// # Errors
     /// When the file is there and cannot be read.
     pub fn open(path: &Path) -> io::Result<Self> {
         let mut kept = Kept::default();
         let mut store = Store { path: Some(path.to_owned()), ..Store::default() };
+        let (mut damaged, mut why) = (0_u64, String::new());
         match File::open(path) {
             Ok(mut file) => {
                 store.size = file.metadata()?.len();
@@ -117,11 +120,17 @@ impl Usage {
                     if line.is_empty() {
                         continue;
                     }
-                    match serde_json::from_slice::<Line<KeyUse>>(&line) {
+                    match parse(&line) {
                         Ok(Line::Used { key, uses }) => drop(kept.uses.insert(key, Arc::new(uses))),
                         Ok(Line::Forgotten { key, forgotten: _ }) => drop(kept.uses.remove(&key)),
-                        Err(error) => tracing::warn!(%error, "a record of a key's use cannot be read: it is left out"),
+                        Err(error) => {
+                            (damaged, why) = (damaged + 1, error);
+                        }
                     }
+                }
+                if damaged > 0 {
+                    let file = path.display();
+                    tracing::warn!(%file, lines = damaged, why, "records of keys' uses cannot be read: they are left out");
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -221,10 +230,28 @@ fn text(lines: &[Shared]) -> io::Result<Vec<u8>> {
             Some(uses) => Line::Used { key: *key, uses: &**uses },
             None => Line::Forgotten { key: *key, forgotten: true },
         };
-        serde_json::to_writer(&mut text, &line)?;
+        let line = serde_json::to_vec(&line)?;
+        text.extend_from_slice(&line);
+        text.extend_from_slice(checksum(&line).as_bytes());
         text.push(b'\n');
     }
     Ok(text)
+}
+
+/// What stands behind the JSON of a line. No raw tab can be in the JSON.
+fn checksum(json: &[u8]) -> String {
+    format!("\t{:08x}", crc32c::crc32c(json))
+}
+
+fn parse(line: &[u8]) -> Result<Line<KeyUse>, String> {
+    let (json, sum) = match line.iter().rposition(|byte| *byte == b'\t') {
+        Some(at) => line.split_at(at),
+        None => (line, &[][..]),
+    };
+    if !sum.is_empty() && sum != checksum(json).as_bytes() {
+        return Err("the checksum of a line does not fit".to_owned());
+    }
+    serde_json::from_slice(json).map_err(|error| error.to_string())
 }
 
 fn append(path: &Path, lines: &[Shared], store: &mut Store) -> io::Result<()> {
@@ -253,107 +280,4 @@ fn ends_in_a_line_end(file: &mut File) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn used(at: &str, repo: &str) -> Use {
-        Use { at: at.parse().unwrap(), address: None, repository: RepoPath::parse(repo).unwrap(), client: None }
-    }
-
-    #[test]
-    fn uses_survive_and_a_torn_line_costs_only_itself() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("usage.jsonl");
-        let (a, b) = (Fingerprint::of_blob(b"a"), Fingerprint::of_blob(b"b"));
-        let usage = Usage::open(&path).unwrap();
-        usage.note(a, "acme/*", &used("2026-01-01T00:00:00Z", "acme/app"));
-        usage.note(a, "acme/lib", &used("2026-01-02T00:00:00Z", "acme/lib"));
-        usage.write().unwrap();
-        usage.note(b, "acme/*", &used("2026-01-03T00:00:00Z", "acme/app"));
-        usage.note(a, "acme/*", &used("2026-01-04T00:00:00Z", "acme/x"));
-        usage.write().unwrap();
-        std::io::Write::write_all(&mut OpenOptions::new().append(true).open(&path).unwrap(), b"{\"key\":\"SHA2")
-            .unwrap();
-        let again = Usage::open(&path).unwrap();
-        let start = "2020-01-01T00:00:00Z".parse().unwrap();
-        for usage in [&usage, &again] {
-            let uses = usage.of(&a, start).unwrap();
-            assert_eq!(uses.last, used("2026-01-04T00:00:00Z", "acme/x"));
-            assert_eq!(uses.grants["acme/*"], uses.last);
-            assert_eq!(uses.grants["acme/lib"].repository.as_str(), "acme/lib");
-            assert!(usage.of(&b, start).is_some());
-            // A key that was registered anew was not used yet; nor was a grant.
-            assert_eq!(usage.of(&a, "2026-02-01T00:00:00Z".parse().unwrap()), None);
-            assert_eq!(usage.of(&a, "2026-01-03T00:00:00Z".parse().unwrap()).unwrap().grants.len(), 1);
-        }
-        // What is written behind the torn line is not swallowed by it.
-        again.note(b, "acme/*", &used("2026-01-05T00:00:00Z", "acme/y"));
-        again.write().unwrap();
-        let third = Usage::open(&path).unwrap();
-        assert_eq!(third.of(&b, start).unwrap().last, used("2026-01-05T00:00:00Z", "acme/y"));
-        assert_eq!(third.of(&a, start), again.of(&a, start));
-    }
-
-    #[test]
-    fn the_file_does_not_grow_without_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("usage.jsonl");
-        let usage = Usage::open(&path).unwrap();
-        let client = Some("x".repeat(100_000));
-        for second in 0..60 {
-            let what = Use { client: client.clone(), ..used(&format!("2026-01-01T00:00:{second:02}Z"), "acme/app") };
-            usage.note(Fingerprint::of_blob(b"a"), "acme/*", &what);
-            usage.write().unwrap();
-        }
-        let size = std::fs::metadata(&path).unwrap().len();
-        assert!(size < SMALL + 500_000, "{size}");
-        let last = Usage::open(&path).unwrap().of(&Fingerprint::of_blob(b"a"), Timestamp::UNIX_EPOCH).unwrap().last;
-        assert_eq!(last.at, "2026-01-01T00:00:59Z".parse().unwrap());
-    }
-
-    #[test]
-    fn a_removed_key_is_forgotten_for_good() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("usage.jsonl");
-        let (a, b) = (Fingerprint::of_blob(b"a"), Fingerprint::of_blob(b"b"));
-        let usage = Usage::open(&path).unwrap();
-        usage.note(a, "acme/*", &used("2026-01-01T00:00:00Z", "acme/app"));
-        usage.note(b, "acme/*", &used("2026-01-01T00:00:00Z", "acme/app"));
-        usage.write().unwrap();
-        usage.forget(&a);
-        usage.forget(&Fingerprint::of_blob(b"never seen"));
-        assert_eq!(usage.of(&a, Timestamp::UNIX_EPOCH), None);
-        usage.write().unwrap();
-        let again = Usage::open(&path).unwrap();
-        assert_eq!(again.lock().uses.keys().collect::<Vec<_>>(), [&b]);
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
-        // It may come back.
-        again.note(a, "acme/*", &used("2026-01-02T00:00:00Z", "acme/app"));
-        again.write().unwrap();
-        assert!(Usage::open(&path).unwrap().of(&a, Timestamp::UNIX_EPOCH).is_some());
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_written_the_next_time() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("folder/usage.jsonl");
-        let usage = Usage::open(&path).unwrap();
-        let a = Fingerprint::of_blob(b"a");
-        usage.note(a, "acme/*", &used("2026-01-01T00:00:00Z", "acme/app"));
-        assert!(usage.write().is_err());
-        std::fs::create_dir(dir.path().join("folder")).unwrap();
-        usage.write().unwrap();
-        assert!(Usage::open(&path).unwrap().of(&a, Timestamp::UNIX_EPOCH).is_some());
-    }
-
-    /// A fetch notes its use while the disk is being written to.
-    #[test]
-    fn nobody_waits_for_the_disk() {
-        let dir = tempfile::tempdir().unwrap();
-        let usage = Usage::open(&dir.path().join("usage.jsonl")).unwrap();
-        let disk = usage.store.lock().unwrap();
-        usage.note(Fingerprint::of_blob(b"a"), "acme/*", &used("2026-01-01T00:00:00Z", "acme/app"));
-        assert!(usage.of(&Fingerprint::of_blob(b"a"), Timestamp::UNIX_EPOCH).is_some());
-        drop(disk);
-    }
-}
+mod tests;

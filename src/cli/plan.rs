@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::declared::{Declared, DeclaredKey};
@@ -16,6 +17,7 @@ use crate::model::key_name::KeyName;
 use crate::model::name::Label;
 use crate::model::text::Note;
 use crate::registry::change::Change;
+use crate::registry::record::Holder;
 
 /// What is done to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -32,7 +34,7 @@ pub(super) struct Line {
     pub(super) action: Action,
     pub(super) kind: &'static str,
     pub(super) name: String,
-    /// What changes in it; empty when it comes or goes as a whole.
+    /// What changes in it, or what a new one has that need not be so; empty when it goes as a whole.
     pub(super) details: Vec<String>,
 }
 
@@ -112,7 +114,8 @@ impl Plan {
             let members: BTreeSet<_> = wanted.repositories.iter().collect();
             let Some(had) = old.get(&(&wanted.account, &wanted.name)) else {
                 let repos = wanted.repositories.clone();
-                self.put(Action::Add, "group", &name, Vec::new(), [Change::GroupAdd { account, group, repos }]);
+                let details = repos.iter().map(|repo| format!("+ {repo}")).collect();
+                self.put(Action::Add, "group", &name, details, [Change::GroupAdd { account, group, repos }]);
                 continue;
             };
             let had: BTreeSet<_> = had.repositories.iter().collect();
@@ -201,7 +204,7 @@ impl Plan {
         };
         let suspend = (key.suspended == Some(true))
             .then(|| Change::KeySuspend { key: key.key.fingerprint(), reason: Note::default() });
-        self.put(Action::Add, "key", &key.name, Vec::new(), std::iter::once(add).chain(suspend));
+        self.put(Action::Add, "key", &key.name, new_key(key, expiry), std::iter::once(add).chain(suspend));
     }
 
     fn key(&mut self, had: &DeclaredKey, want: &DeclaredKey, prune: bool) {
@@ -236,7 +239,7 @@ impl Plan {
             }
         }
         if had.from != want.from && (prune || !want.from.is_empty()) {
-            details.push(format!("from: {}", want.from.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
+            details.push(from(&want.from));
             changes.push(Change::KeySources { key, sources: want.from.clone() });
         }
         let (old, new): (BTreeSet<_>, BTreeSet<_>) = (had.grants.iter().collect(), want.grants.iter().collect());
@@ -265,6 +268,29 @@ impl Plan {
             self.put(Action::Change, "key", &want.name, details, changes);
         }
     }
+}
+
+/// What whoever agrees to a new key has to see: what it opens, for how long, and for whom.
+fn new_key(key: &DeclaredKey, expiry: Expiry) -> Vec<String> {
+    let mut details = Vec::new();
+    if key.kind == Holder::AccountKey {
+        details.push(format!("a person's: reads all of {}", key.name.account));
+    }
+    details.extend(key.grants.iter().map(|grant| format!("+ {grant}")));
+    if expiry != Expiry::Never {
+        details.push(format!("expires: {expiry}"));
+    }
+    if !key.from.is_empty() {
+        details.push(from(&key.from));
+    }
+    if key.suspended == Some(true) {
+        details.push("suspended".to_owned());
+    }
+    details
+}
+
+fn from(networks: &[IpNet]) -> String {
+    format!("from: {}", networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
 }
 
 /// Whether a key ends then already. Of one that was replaced, a file may say either end: it was written before the rotation

@@ -89,7 +89,10 @@ fn list(account: Option<String>, json: bool, context: &mut Context<'_, '_>) -> R
         },
     )?;
     let place = account.map_or_else(|| "the store".to_owned(), |account| format!("the store for {account}"));
-    let row = |repo: &RepoView| [repo.name.clone(), repo.head.clone().unwrap_or_else(|| "-".to_owned()), state(repo)];
+    let row = |repo: &RepoView| {
+        let state = if repo.public { format!("{}, public", state(repo)) } else { state(repo) };
+        [repo.name.clone(), repo.head.clone().unwrap_or_else(|| "-".to_owned()), state]
+    };
     let nothing = format!("there are no repositories in {place}");
     context.io.listing((&repos, json), ["REPOSITORY", "HEAD", "STATE"], row, nothing)
 }

@@ -17,6 +17,9 @@ use crate::registry::record::KeyRecord;
 use crate::store::{BareRepo, StoreError, is_shortage};
 use crate::usage::Use;
 
+/// How often a request is decided again because what it depends on changed in the middle.
+const PATIENCE: u32 = 16;
+
 /// A question. Nothing but a fetch can be asked: it has no other field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ask {
@@ -156,15 +159,29 @@ impl Gate {
     /// A [`Refusal`], which is already recorded.
     pub fn authorize(&self, who: &Principal, ask: Ask) -> Result<Fetch, Refusal> {
         let Ask { repo: name, protocol } = ask;
-        let (repo, subject) = self.now(who, Some(&name), |record| {
-            let at = Timestamp::now();
-            let (trace, repo) = self.examine(record, &name, who.subject.address, at)?;
-            let cover = trace.decide()?;
-            // No rule refused, so there is a repository; if there were none, nothing could be served either.
-            let repo = repo.ok_or_else(|| Reason::Missing { repo: name.clone() })?;
-            self.note_use(record, cover.as_ref(), who, &name, at);
-            Ok(repo)
-        })?;
+        let mut patience = PATIENCE;
+        let (repo, subject) = loop {
+            let (repo, subject) = self.now(who, Some(&name), |record| {
+                let at = Timestamp::now();
+                let (trace, repo) = self.examine(record, &name, who.subject.address, at)?;
+                if !self.stands(record, &name, &trace, repo.as_ref())? {
+                    return Ok(None);
+                }
+                let cover = trace.decide()?;
+                // No rule refused, so there is a repository; if there were none, nothing could be served either.
+                let repo = repo.ok_or_else(|| Reason::Missing { repo: name.clone() })?;
+                self.note_use(record, cover.as_ref(), who, &name, at);
+                Ok(Some(repo))
+            })?;
+            match repo {
+                Some(repo) => break (repo, subject),
+                None if patience > 0 => patience -= 1,
+                None => {
+                    let reason = Reason::Unavailable("the registry changes all the time".to_owned());
+                    return Err(self.refuse(&subject, reason, Some(&name)));
+                }
+            }
+        };
         let id = new_id();
         let event = Event::Allowed { subject: subject.clone(), repository: name, protocol: protocol.number() };
         self.audit.record(&id, event);
@@ -205,6 +222,24 @@ impl Gate {
         }
     }
 
+    /// Whether what was found out bit by bit, with the disk in between, is true at one moment as well. A change may take a
+    /// repository from a group and give the group to the key: half of the old and half of the new would permit what
+    /// neither does.
+    fn stands(
+        &self,
+        record: &KeyRecord,
+        name: &RepoPath,
+        trace: &Trace,
+        repo: Option<&BareRepo>,
+    ) -> Result<bool, Unavailable> {
+        let borrows = repo.filter(|_| trace.passes()).map(BareRepo::borrows).unwrap_or_default();
+        self.lookup.at_once(|at| {
+            Ok(at.key(&record.fingerprint())?.as_ref() == Some(record)
+                && cover(record, name, at) == trace.cover
+                && borrows.iter().all(|other| cover(record, other, at).is_some()))
+        })
+    }
+
     /// Asks every rule in its order, the repository's own last: it is looked at only when the others let the request pass.
     pub(super) fn examine(
         &self,
@@ -237,13 +272,9 @@ impl Gate {
             }
         };
         trace.add("repository", Ok("it is there and can be served".to_owned()));
-        let mut uncovered = None;
-        for other in repo.borrows() {
-            if cover(record, other, &self.lookup)?.is_none() {
-                uncovered = Some(other.clone());
-                break;
-            }
-        }
+        let uncovered = self
+            .lookup
+            .at_once(|at| Ok(repo.borrows().iter().find(|other| cover(record, other, at).is_none()).cloned()))?;
         trace.add(
             "shared-objects",
             match (uncovered, repo.borrows().is_empty()) {

@@ -5,8 +5,7 @@ use std::fmt;
 use crate::model::grant::Grant;
 use crate::model::name::AccountName;
 use crate::model::repo_path::RepoPath;
-use crate::registry::Lookup;
-use crate::registry::change::Unavailable;
+use crate::registry::Moment;
 use crate::registry::record::{Holder, KeyRecord};
 
 /// Through what a key may fetch a repository.
@@ -32,35 +31,22 @@ impl fmt::Display for Cover {
 
 /// Through what the key may fetch the repository, if it may. Evaluated at every request, so that `acme/*` covers tomorrow's
 /// repositories, and a group what is in it now. Of several grants it is the first, which are the narrow ones.
-pub(super) fn cover(record: &KeyRecord, repo: &RepoPath, lookup: &Lookup) -> Result<Option<Cover>, Unavailable> {
+pub(super) fn cover(record: &KeyRecord, repo: &RepoPath, at: &Moment<'_>) -> Option<Cover> {
     let own = match record.holder {
         Holder::AccountKey => repo.is_in(record.account()).then(|| Cover::Account(record.account().clone())),
         Holder::DeployKey => {
-            let mut found = None;
-            for grant in &record.grants {
-                if reaches(grant, repo, lookup)? {
-                    found = Some(Cover::Grant(grant.clone()));
-                    break;
-                }
-            }
-            found
+            record.grants.iter().find(|grant| reaches(grant, repo, at)).map(|grant| Cover::Grant(grant.clone()))
         }
     };
-    match own {
-        Some(own) => Ok(Some(own)),
-        None => Ok(lookup.public(repo)?.map(|_| Cover::Public)),
-    }
+    own.or_else(|| at.public(repo).map(|_| Cover::Public))
 }
 
-fn reaches(grant: &Grant, repo: &RepoPath, lookup: &Lookup) -> Result<bool, Unavailable> {
+fn reaches(grant: &Grant, repo: &RepoPath, at: &Moment<'_>) -> bool {
     match grant {
-        Grant::Repo(path) => Ok(path == repo),
-        Grant::Glob(glob) => Ok(glob.covers(repo)),
+        Grant::Repo(path) => path == repo,
+        Grant::Glob(glob) => glob.covers(repo),
         Grant::Group(account, group) => {
-            if !repo.is_in(account) {
-                return Ok(false);
-            }
-            Ok(lookup.group(account, group)?.is_some_and(|group| group.repos.binary_search(repo).is_ok()))
+            repo.is_in(account) && at.group(account, group).is_some_and(|group| group.repos.binary_search(repo).is_ok())
         }
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn may_fetch(
     lookup: &Lookup,
 ) -> Result<Trace, Unavailable> {
     let mut trace = in_use(record, from, now);
-    trace.cover = cover(record, repo, lookup)?;
+    trace.cover = lookup.at_once(|at| Ok(cover(record, repo, at)))?;
     let found = match &trace.cover {
         Some(Cover::Account(account)) => Ok(format!("it is an account key of {account}, which reads all of it")),
         Some(Cover::Grant(grant)) => Ok(format!("the grant {grant} covers it")),

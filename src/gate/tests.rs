@@ -212,6 +212,41 @@ fn groups_and_publication_count_when_it_is_asked() {
     assert_eq!(ask(&house, &who, "acme/base").unwrap_err().code(), Code::NotGranted);
 }
 
+/// One commit suspends the key and publishes a repository, the next one takes both back: the repository is never to be had.
+/// Who read the key before such a commit and the rest after it would let it pass.
+#[test]
+fn half_of_a_change_permits_nothing() {
+    let house = house(&[], Holder::DeployKey);
+    let who = principal(&house);
+    let (key, repo) = (key().fingerprint(), RepoPath::parse("acme/base").unwrap());
+    let shut = [Change::KeySuspend { key, reason: Note::default() }, Change::RepoPublish { repo: repo.clone() }];
+    let open = [Change::RepoUnpublish { repo }, Change::KeyResume { key }];
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let asking = || {
+            let (mut suspended, mut not_granted) = (0, 0);
+            while !done.load(std::sync::atomic::Ordering::Acquire) {
+                match ask(&house, &who, "acme/base").map_err(|refusal| refusal.code()) {
+                    Err(Code::Suspended) => suspended += 1,
+                    Err(Code::NotGranted) => not_granted += 1,
+                    other => return Err(format!("{:?}, after {suspended} and {not_granted}", other.map(drop))),
+                }
+            }
+            Ok((suspended, not_granted))
+        };
+        let asking = [scope.spawn(asking), scope.spawn(asking)];
+        for _ in 0..200 {
+            commit(&house, &shut);
+            commit(&house, &open);
+        }
+        done.store(true, std::sync::atomic::Ordering::Release);
+        for asked in asking {
+            let (suspended, not_granted) = asked.join().unwrap().unwrap();
+            assert!(suspended > 0 && not_granted > 0, "{suspended}, {not_granted}");
+        }
+    });
+}
+
 #[test]
 fn a_replaced_key_ends_with_its_overlap_and_names_the_new_one() {
     let house = house(&["acme/app"], Holder::DeployKey);

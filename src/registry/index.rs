@@ -1,19 +1,21 @@
 //! The index: the registry as the journal has it, so that a start needs not do everything again. The only file that names
 //! sled.
 //!
-//! The rows of keys are read into memory when it is opened, all of them, and look-ups are answered from there: see `keys`.
-//! What is little or seldom asked for is read from the trees.
+//! The rows of keys, groups and public repositories are read into memory when it is opened, all of them, and look-ups are
+//! answered from there: see `keys`. What is seldom asked for is read from the trees.
 //!
 //! Nothing in it is trusted beyond what the journal says: whoever finds it broken deletes it and builds it again. sled may
 //! fail by an error, a panic or a hang, so every call goes through [`guarded`], and opening has a time limit.
 
 mod facts;
+mod flusher;
 mod load;
 mod tally;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, mpsc};
@@ -26,7 +28,7 @@ use sled::{Error as TreeError, IVec, Transactional as _, Tree};
 
 use super::change::Unavailable;
 use super::journal::entry::Hash;
-use super::keys::Keys;
+use super::keys::{Keys, Places};
 use super::overlay::Overlay;
 use super::record::{AccountRecord, GroupRecord, KeyRecord, PublicRecord};
 use super::row;
@@ -36,6 +38,7 @@ use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
+use flusher::Flusher;
 use tally::{Rows, Stored, Sums, Tallies};
 
 /// Of the index's layout; another one is built again.
@@ -95,6 +98,7 @@ pub(super) struct IndexWriter {
     sums: Cell<Sums>,
     /// How many keys were changed since it was opened.
     changed: Cell<u64>,
+    flusher: Flusher,
 }
 
 /// An index that answers: the trees, and the keys in memory.
@@ -128,10 +132,11 @@ impl Index {
         IndexReader { trees: self.writer.trees.clone(), keys: Arc::clone(&self.keys) }
     }
 
-    /// Takes over an overlay. When the trees fail, memory is as it was.
+    /// Takes over an overlay: on the disk first, and then all of it at once for whoever looks. When the trees fail, memory is
+    /// as it was.
     pub(super) fn apply(&self, over: &Overlay, applied: Applied) -> Result<(), Unavailable> {
         self.writer.apply(over, Some(applied))?;
-        self.keys.write().unwrap_or_else(PoisonError::into_inner).apply(&over.keys, &over.names);
+        self.keys.write().unwrap_or_else(PoisonError::into_inner).apply(over);
         Ok(())
     }
 
@@ -199,7 +204,9 @@ impl IndexWriter {
         let (done, opened) = mpsc::sync_channel(1);
         let open = move || {
             let outcome = guarded(|| {
-                let db = sled::Config::new().path(path).cache_capacity(CACHE).open()?;
+                let config = sled::Config::new().path(&path).cache_capacity(CACHE);
+                // By our own thread: see `flusher`.
+                let db = config.flush_every_ms(None).open()?;
                 Ok::<_, sled::Error>(Trees {
                     keys: db.open_tree("keys")?,
                     accounts: db.open_tree("accounts")?,
@@ -210,7 +217,8 @@ impl IndexWriter {
             });
             let outcome = outcome.and_then(|trees| {
                 let sums = stored(&trees)?.map_or_else(Sums::default, |stored| stored.sums);
-                let index = Self { trees, sums: Cell::new(sums), changed: Cell::new(0) };
+                let flusher = flusher(&path.join(LOCKED_FILE), &trees)?;
+                let index = Self { trees, sums: Cell::new(sums), changed: Cell::new(0), flusher };
                 look(&index).map(|found| (index, found))
             });
             // Nobody waits any more: the index was given up.
@@ -263,6 +271,7 @@ impl IndexWriter {
                 })
         })?;
         self.sums.set(sums);
+        self.flusher.wake();
         Ok(())
     }
 }
@@ -271,6 +280,14 @@ impl IndexWriter {
 /// time, so that the next one to open it needs not read all of its log for that.
 pub(super) fn settle(dir: &Path) -> Result<(), Unavailable> {
     IndexWriter::open(dir).map(drop)
+}
+
+/// The thread that brings these trees to the disk, which are in this file.
+fn flusher(file: &Path, trees: &Trees) -> Result<Flusher, Unavailable> {
+    let failed = |error| Unavailable { reason: format!("the index: {error}") };
+    let (file, db) = (File::open(file).map_err(failed)?, trees.db.clone());
+    // sled's own `flush` asks the kernel to write, and no disk to keep anything.
+    Flusher::start(move || guarded(|| db.flush()).and_then(|_| file.sync_data().map_err(failed)))
 }
 
 impl Trees {
@@ -321,7 +338,12 @@ impl IndexReader {
 
     /// All accounts, by name.
     pub(super) fn accounts(&self) -> Result<Vec<AccountRecord>, Unavailable> {
-        self.trees.accounts.iter().values().map(|value| row::decode(&guarded(|| value)?)).collect()
+        let mut rows = self.trees.accounts.iter().values();
+        let mut found = Vec::new();
+        while let Some(value) = guarded(|| rows.next().transpose())? {
+            found.push(row::decode(&value)?);
+        }
+        Ok(found)
     }
 
     /// Puts other bytes in a key's place.
@@ -333,11 +355,7 @@ impl IndexReader {
 
 impl View for IndexReader {
     fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
-        let Some(record) = self.keys().key(fingerprint)? else { return Ok(None) };
-        if record.fingerprint() != *fingerprint {
-            return Err(damaged("a fingerprint leads to another key"));
-        }
-        Ok(Some(record))
+        self.keys().key(fingerprint)
     }
 
     fn holder_of(&self, name: &KeyName) -> Result<Option<Fingerprint>, Unavailable> {
@@ -361,18 +379,18 @@ impl View for IndexReader {
     }
 
     fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable> {
-        self.fact(&facts::group_row(account, group))
+        Ok(self.keys().places().group(account, group).cloned())
     }
 
     fn groups(&self, account: Option<&AccountName>) -> Result<Vec<GroupRecord>, Unavailable> {
-        self.facts_below(&facts::groups_row(account))
+        Ok(self.keys().places().groups(account))
     }
 
     fn public(&self, repo: &RepoPath) -> Result<Option<PublicRecord>, Unavailable> {
-        self.fact(&facts::public_row(repo))
+        Ok(self.keys().places().public(repo).cloned())
     }
 
     fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable> {
-        self.facts_below(&facts::publics_row(account))
+        Ok(self.keys().places().publics(account))
     }
 }

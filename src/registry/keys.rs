@@ -1,16 +1,18 @@
-//! All keys in memory, and the ways to find them.
+//! All keys in memory, the ways to find them, and the groups and public repositories that their grants are about.
 //!
-//! Look-ups of keys are answered from here and from nowhere else. The journal fills it when it is replayed; otherwise the
+//! Look-ups of them are answered from here and from nowhere else, so that one change of many of them is one for whoever
+//! looks: it is taken over under one lock. The journal fills it when it is replayed; otherwise the
 //! index does, which has a row for each key and nothing that follows from keys: their names, what they were granted and
 //! into which accounts they reach are made anew from the rows when it is opened.
 
 mod loading;
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::change::Unavailable;
-use super::overlay::reach;
+use super::overlay::{Overlay, reach};
 use super::record::{Holder, KeyRecord};
 use super::row::Rows;
 use crate::model::fingerprint::Fingerprint;
@@ -19,6 +21,7 @@ use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, Label};
 
 pub(super) use loading::Loading;
+pub(super) use places::Places;
 
 type Set = BTreeSet<Fingerprint>;
 
@@ -33,6 +36,7 @@ pub(super) struct Keys {
     granted: BTreeMap<String, BTreeMap<Grant, Set>>,
     /// The account keys of each account that has some.
     people: BTreeMap<AccountName, Set>,
+    places: Places,
 }
 
 /// Puts a key into a set, which is made when it is not there.
@@ -55,13 +59,9 @@ fn take<K: Ord>(sets: &mut BTreeMap<K, Set>, set: &K, key: &Fingerprint) {
 }
 
 impl Keys {
-    /// Takes over what a checked commit changes: keys and names by their new values.
-    pub(super) fn apply(
-        &mut self,
-        keys: &BTreeMap<Fingerprint, Option<KeyRecord>>,
-        names: &BTreeMap<KeyName, Option<Fingerprint>>,
-    ) {
-        for (fingerprint, record) in keys {
+    /// Takes over what a checked commit changes: everything by its new value.
+    pub(super) fn apply(&mut self, over: &Overlay) {
+        for (fingerprint, record) in &over.keys {
             let old = match record {
                 Some(record) => self.rows.insert(*fingerprint, record),
                 None => self.rows.remove(fingerprint),
@@ -73,12 +73,23 @@ impl Keys {
                 self.link(record, *fingerprint);
             }
         }
-        for (name, fingerprint) in names {
+        for (name, fingerprint) in &over.names {
             match fingerprint {
                 Some(fingerprint) => self.name(name, *fingerprint),
                 None => self.unname(name),
             }
         }
+        self.places.apply(over);
+    }
+
+    /// The same keys, with these groups and public repositories.
+    pub(super) fn with_places(self, places: Places) -> Self {
+        Self { places, ..self }
+    }
+
+    /// Groups and public repositories.
+    pub(super) fn places(&self) -> &Places {
+        &self.places
     }
 
     fn link(&mut self, record: &KeyRecord, key: Fingerprint) {
@@ -135,7 +146,11 @@ impl Keys {
 impl Keys {
     /// The key with this fingerprint.
     pub(super) fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
-        self.rows.get(fingerprint)
+        let Some(record) = self.rows.get(fingerprint)? else { return Ok(None) };
+        if record.fingerprint() != *fingerprint {
+            return Err(Unavailable { reason: "the index is damaged: a fingerprint leads to another key".to_owned() });
+        }
+        Ok(Some(record))
     }
 
     /// The key with this name.

@@ -51,6 +51,7 @@ pub use history::{Past, acknowledged, history};
 pub use journal::decode as decode_journal;
 pub use meter::Ails;
 pub use open::{OpenError, Settings, open, open_with};
+pub use reading::Moment;
 use reading::Reading;
 use record::{AccountRecord, GroupRecord, KeyRecord, MAX_BY, PublicRecord, Tombstone};
 use rules::View as _;
@@ -166,6 +167,18 @@ impl Lookup {
     /// [`Unavailable`]
     pub fn account(&self, name: &AccountName) -> Result<Option<AccountRecord>, Unavailable> {
         self.0.ask(|index| index.account(name), |state| state.account(name))
+    }
+
+    /// Asks several things that all have to be true at one moment, as a key and the group that it was granted: a change
+    /// that takes a repository from the one and gives it to the other is seen as a whole or not at all.
+    ///
+    /// Every change waits while `what` runs: it must be short, and must not ask the registry in any other way, which could
+    /// wait for such a change.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn at_once<T>(&self, what: impl Fn(&Moment<'_>) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+        self.0.at_once(what)
     }
 
     /// All accounts, by name.

@@ -9,12 +9,15 @@ use super::CLOSED;
 use super::change::Unavailable;
 use super::files::Lock;
 use super::index::{Applied, Index, IndexReader, IndexWriter};
+use super::keys::Keys;
 use super::mark;
 use super::meter::Meter;
+use super::record::{GroupRecord, KeyRecord, PublicRecord};
 use super::rules::View as _;
 use super::state::State;
 use crate::model::fingerprint::Fingerprint;
-use crate::model::name::AccountName;
+use crate::model::name::{AccountName, GroupName};
+use crate::model::repo_path::RepoPath;
 
 /// Who answers.
 #[derive(Debug, Clone)]
@@ -25,6 +28,32 @@ pub(super) enum Source {
     Replayed(Arc<RwLock<State>>),
     /// Nobody.
     Nobody(Unavailable),
+}
+
+/// Keys, groups and public repositories as they are at one moment: no change comes in between two questions.
+#[derive(Debug)]
+pub struct Moment<'a>(&'a Keys);
+
+impl Moment<'_> {
+    /// The key with this fingerprint.
+    ///
+    /// # Errors
+    /// [`Unavailable`]
+    pub fn key(&self, fingerprint: &Fingerprint) -> Result<Option<KeyRecord>, Unavailable> {
+        self.0.key(fingerprint)
+    }
+
+    /// The group with this name.
+    #[must_use]
+    pub fn group(&self, account: &AccountName, group: &GroupName) -> Option<&GroupRecord> {
+        self.0.places().group(account, group)
+    }
+
+    /// Whether and since when a repository is public.
+    #[must_use]
+    pub fn public(&self, repo: &RepoPath) -> Option<&PublicRecord> {
+        self.0.places().public(repo)
+    }
 }
 
 /// What every handle shares. The last one to go closes it, if nobody did before.
@@ -64,6 +93,11 @@ impl Reading {
             Source::Replayed(state) => replayed(&state.read().unwrap_or_else(PoisonError::into_inner)),
             Source::Nobody(error) => Err(error.clone()),
         }
+    }
+
+    /// Asks several things that all have to be true at one moment.
+    pub(super) fn at_once<T>(&self, what: impl Fn(&Moment<'_>) -> Result<T, Unavailable>) -> Result<T, Unavailable> {
+        self.ask(|index| what(&Moment(&index.keys())), |state| what(&Moment(state.keys())))
     }
 
     /// Whether the index answers.

@@ -19,8 +19,6 @@ use crate::model::repo_path::RepoPath;
 pub(super) struct State {
     accounts: BTreeMap<AccountName, AccountRecord>,
     keys: Keys,
-    groups: BTreeMap<(AccountName, GroupName), GroupRecord>,
-    public: BTreeMap<RepoPath, PublicRecord>,
     tombs: BTreeMap<Fingerprint, Tombstone>,
     tomb_names: BTreeMap<KeyName, Fingerprint>,
 }
@@ -36,13 +34,11 @@ fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
 impl State {
     /// Takes over what a checked commit changes.
     pub(super) fn apply(&mut self, over: Overlay) {
-        let Overlay { accounts, keys, names, groups, public, tombs, tomb_names } = over;
+        self.keys.apply(&over);
+        let Overlay { accounts, keys: _, names: _, groups: _, public: _, tombs, tomb_names } = over;
         for (name, record) in accounts {
             put(&mut self.accounts, name, record);
         }
-        self.keys.apply(&keys, &names);
-        groups.into_iter().for_each(|(place, record)| put(&mut self.groups, place, record));
-        public.into_iter().for_each(|(repo, record)| put(&mut self.public, repo, record));
         self.tombs.extend(tombs);
         self.tomb_names.extend(tomb_names);
     }
@@ -51,7 +47,7 @@ impl State {
         self.accounts.values()
     }
 
-    /// The keys, and what is found by them.
+    /// The keys, and what is found by them; groups and public repositories.
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -109,20 +105,18 @@ impl View for State {
     }
 
     fn group(&self, account: &AccountName, group: &GroupName) -> Result<Option<GroupRecord>, Unavailable> {
-        Ok(self.groups.get(&(account.clone(), group.clone())).cloned())
+        Ok(self.keys.places().group(account, group).cloned())
     }
 
     fn groups(&self, account: Option<&AccountName>) -> Result<Vec<GroupRecord>, Unavailable> {
-        let of = |record: &&GroupRecord| account.is_none_or(|account| record.account == *account);
-        Ok(self.groups.values().filter(of).cloned().collect())
+        Ok(self.keys.places().groups(account))
     }
 
     fn public(&self, repo: &RepoPath) -> Result<Option<PublicRecord>, Unavailable> {
-        Ok(self.public.get(repo).cloned())
+        Ok(self.keys.places().public(repo).cloned())
     }
 
     fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable> {
-        let of = |record: &&PublicRecord| account.is_none_or(|account| record.repo.is_in(account));
-        Ok(self.public.values().filter(of).cloned().collect())
+        Ok(self.keys.places().publics(account))
     }
 }

@@ -33,6 +33,7 @@ mod harness;
 mod hostile;
 mod hostile_clients;
 mod hostile_repos;
+mod idle;
 mod keys;
 mod kills;
 mod leaks;

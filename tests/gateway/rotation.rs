@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, wait_until};
 
 fn json(text: &str) -> serde_json::Value {
     serde_json::from_str(text).unwrap()
@@ -101,6 +101,35 @@ fn groups_public_repositories_and_account_keys_clone() {
     list(&person, "other/app").ok();
     gateway.pullgate(["repo", "remove", "acme/app", "--yes"]).ok();
     assert!(list(&key, "acme/app").failed().contains("[not-granted]"));
+}
+
+/// What is lost is what came in the last minute at most: within that, a use is where kill -9 does not reach it.
+#[test]
+fn kill_9_costs_a_minute_of_uses_at_most() {
+    let mut gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/*"]);
+    gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok();
+    let used = std::time::Instant::now();
+    let shown =
+        |gateway: &Gateway| json(&gateway.pullgate(["key", "show", "acme/ci", "--json"]).ok())["last_used"].clone();
+    let before = shown(&gateway);
+    assert_eq!(before["repository"], "acme/app");
+    let file = gateway.path("state/usage.jsonl");
+    wait_until("the use is written down", || std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with('\n')));
+    assert!(used.elapsed() < std::time::Duration::from_secs(60), "{:?}", used.elapsed());
+    gateway.kill();
+    gateway.resume();
+    assert_eq!(shown(&gateway), before);
+    // Half of the file is not what was written; the daemon serves, and says so.
+    gateway.kill();
+    let text = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &text[..text.len() / 2]).unwrap();
+    gateway.resume();
+    assert!(gateway.log().contains("cannot be read: they are left out"), "{}", gateway.log());
+    assert_eq!(shown(&gateway), serde_json::Value::Null);
+    gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok();
+    assert_eq!(shown(&gateway)["repository"], "acme/app");
 }
 
 #[test]

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use pullgate::model::key_name::KeyRef;
+use pullgate::model::name::{AccountName, GroupName};
+use pullgate::model::repo_path::RepoPath;
+use pullgate::registry::change::Change;
 use pullgate::registry::{self, Lookup, OpenError, Settings};
 
 use crate::names::{account, add, key};
@@ -13,6 +17,8 @@ use crate::names::{account, add, key};
 /// How many keys the sample has, in how many commits; some of them behind a snapshot, some in it.
 const KEYS: u32 = 900;
 const PER_COMMIT: usize = 10;
+/// How many repositories are public, two of them in each group.
+const GROUPS: u32 = 40;
 /// How long one opening may take; over the registry's own limit for its index.
 const LIMIT: Duration = Duration::from_secs(90);
 
@@ -56,7 +62,14 @@ fn listing(lookup: &Lookup) -> String {
         assert_eq!(lookup.key(&record.fingerprint()).unwrap().as_ref(), Some(&record));
         format!("{record:?}")
     });
-    accounts.chain(keys).collect::<Vec<_>>().join("\n")
+    let groups = lookup.groups(None).unwrap().into_iter().map(|record| format!("{record:?}"));
+    let publics = lookup.publics(None).unwrap().into_iter().map(|record| format!("{record:?}"));
+    // What is left of the keys that were removed.
+    let left = (0..KEYS).step_by(3).map(|number| {
+        let found = lookup.tombstone(&KeyRef::Fingerprint(key(number).fingerprint())).unwrap();
+        format!("{number}: {{{found:?}}}")
+    });
+    accounts.chain(keys).chain(groups).chain(publics).chain(left).collect::<Vec<_>>().join("\n")
 }
 
 /// A registry with a snapshot and entries behind it. Stopped well or killed.
@@ -69,8 +82,15 @@ fn sample(dir: &Path, clean: bool) -> String {
     for some in adds.chunks(PER_COMMIT) {
         amend.commit("tester", some).unwrap();
     }
+    for number in 0..GROUPS {
+        let (account, repo) =
+            (AccountName::parse("acme").unwrap(), RepoPath::parse(&format!("acme/r{number}")).unwrap());
+        let group = GroupName::parse(&format!("g{}", number / 2)).unwrap();
+        let add = Change::GroupAdd { account, group, repos: vec![repo.clone()] };
+        amend.commit("tester", &[add, Change::RepoPublish { repo }]).unwrap();
+    }
     for number in (0..KEYS).step_by(3) {
-        let change = registry::change::Change::KeyRemove { key: key(number).fingerprint() };
+        let change = Change::KeyRemove { key: key(number).fingerprint() };
         amend.commit("tester", &[change]).unwrap();
     }
     let start = Instant::now();

@@ -9,7 +9,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::{InTransaction, IndexReader, Overlay, Rows, Tallies, Unavailable};
+use super::{InTransaction, IndexReader, Overlay, Places, Rows, Tallies, Tree, Unavailable};
 use super::{encoded, guarded, pair, parse_fingerprint};
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
@@ -22,20 +22,12 @@ fn row(kind: u8, rest: &[u8]) -> Vec<u8> {
     [&[kind], rest].concat()
 }
 
-pub(super) fn group_row(account: &AccountName, group: &GroupName) -> Vec<u8> {
+fn group_row(account: &AccountName, group: &GroupName) -> Vec<u8> {
     row(b'g', &pair(account.as_str(), group.as_str().as_bytes()))
 }
 
-pub(super) fn groups_row(account: Option<&AccountName>) -> Vec<u8> {
-    row(b'g', &account.map(|account| pair(account.as_str(), &[])).unwrap_or_default())
-}
-
-pub(super) fn public_row(repo: &RepoPath) -> Vec<u8> {
+fn public_row(repo: &RepoPath) -> Vec<u8> {
     row(b'p', repo.as_str().as_bytes())
-}
-
-pub(super) fn publics_row(account: Option<&AccountName>) -> Vec<u8> {
-    row(b'p', account.map(|account| format!("{account}/")).unwrap_or_default().as_bytes())
 }
 
 fn tomb_row(key: &Fingerprint) -> Vec<u8> {
@@ -81,18 +73,23 @@ pub(super) fn put<T: Rows>(rows: &Tallies<'_, T>, over: &Overlay) -> InTransacti
     Ok(())
 }
 
-impl IndexReader {
-    pub(super) fn fact<T: DeserializeOwned>(&self, row: &[u8]) -> Result<Option<T>, Unavailable> {
-        guarded(|| self.trees.facts.get(row))?.map(|value| row::decode(&value)).transpose()
-    }
+/// The groups and public repositories.
+pub(super) fn places(facts: &Tree) -> Result<Places, Unavailable> {
+    Ok(Places::new(below(facts, b"g")?, below(facts, b"p")?))
+}
 
-    pub(super) fn facts_below<T: DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<T>, Unavailable> {
-        let mut rows = self.trees.facts.scan_prefix(prefix);
-        let mut found = Vec::new();
-        while let Some((_, value)) = guarded(|| rows.next().transpose())? {
-            found.push(row::decode(&value)?);
-        }
-        Ok(found)
+fn below<T: DeserializeOwned>(facts: &Tree, prefix: &[u8]) -> Result<Vec<T>, Unavailable> {
+    let mut rows = facts.scan_prefix(prefix);
+    let mut found = Vec::new();
+    while let Some((_, value)) = guarded(|| rows.next().transpose())? {
+        found.push(row::decode(&value)?);
+    }
+    Ok(found)
+}
+
+impl IndexReader {
+    fn fact<T: DeserializeOwned>(&self, row: &[u8]) -> Result<Option<T>, Unavailable> {
+        guarded(|| self.trees.facts.get(row))?.map(|value| row::decode(&value)).transpose()
     }
 
     /// What is left of a removed key.

@@ -1,7 +1,7 @@
 //! Reading an index into memory.
 
 use super::tally::Sums;
-use super::{IVec, Keys, Tree, TreeError, Trees, Unavailable, damaged, guarded, parse_fingerprint};
+use super::{IVec, Keys, Tree, TreeError, Trees, Unavailable, damaged, facts, guarded, parse_fingerprint};
 use crate::registry::keys::Loading;
 
 /// The first fingerprint of the second half: fingerprints are hashes, and so evenly spread.
@@ -21,7 +21,7 @@ pub(super) fn load(trees: &Trees, expected: Sums) -> Result<Keys, Unavailable> {
     if sums.and(higher).and(sum(1, &others, most)?) != expected {
         return Err(damaged("its rows are not those that were written"));
     }
-    loading.finish(more)
+    Ok(loading.finish(more)?.with_places(facts::places(&trees.facts)?))
 }
 
 /// The keys of a range in the order of their fingerprints, and their sum. A tree that has lost its way may go round in

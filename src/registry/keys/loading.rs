@@ -143,6 +143,7 @@ mod tests {
 
     use super::*;
     use crate::model::expiry::Expiry;
+    use crate::registry::overlay::Overlay;
     use crate::registry::record::KeyRecord;
 
     fn record(number: u8, name: &str, holder: Holder, grants: &[&str]) -> KeyRecord {
@@ -179,7 +180,7 @@ mod tests {
         let all: BTreeMap<_, _> = records.into_iter().map(|record| (record.fingerprint(), Some(record))).collect();
         let names = all.iter().map(|(key, record)| (record.as_ref().unwrap().name.clone(), Some(*key))).collect();
         let mut expected = Keys::default();
-        expected.apply(&all, &names);
+        expected.apply(&Overlay { keys: all.clone(), names, ..Overlay::default() });
         for parted in 0..=all.len() {
             let (mut low, mut high) = (Loading::default(), Loading::default());
             for (number, (key, record)) in all.iter().enumerate() {

@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::*;
-use crate::registry::journal::known;
+use crate::model::key_name::KeyRef;
+use crate::model::name::GroupName;
+use crate::model::repo_path::RepoPath;
+use crate::registry::journal::known as acknowledged;
 
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
@@ -31,12 +34,37 @@ fn more(dir: &Path) {
     commit(&amend, &[Change::AccountRemove { account: account("beta") }]);
 }
 
+/// What is known beside accounts and keys: groups, public repositories, and what is left of a removed key.
+fn known(lookup: &Lookup) -> String {
+    let left = lookup.tombstone(&KeyRef::Name(name("acme/gone"))).unwrap().expect("it was removed");
+    format!("{:?} {:?} {left:?}", lookup.groups(None).unwrap(), lookup.publics(None).unwrap())
+}
+
+/// Adds some of each, and takes some away again.
+fn more_facts(dir: &Path) -> String {
+    let (lookup, amend) = open(dir).unwrap();
+    let repo = |text: &str| RepoPath::parse(text).unwrap();
+    let group = |group: &str| (account("acme"), GroupName::parse(group).unwrap());
+    for text in ["one", "two", "three"] {
+        let (account, group) = group(text);
+        commit(&amend, &[Change::GroupAdd { account, group, repos: vec![repo("acme/app"), repo("acme/lib")] }]);
+        commit(&amend, &[Change::RepoPublish { repo: repo(&format!("acme/{text}")) }]);
+    }
+    let (account, group) = group("two");
+    commit(&amend, &[Change::GroupRemove { account, group }, Change::RepoUnpublish { repo: repo("acme/two") }]);
+    commit(&amend, &[key_add(77, "acme/gone", &["acme/app"])]);
+    commit(&amend, &[Change::KeyRemove { key: key(77).fingerprint() }]);
+    assert_eq!((lookup.groups(None).unwrap().len(), lookup.publics(None).unwrap().len()), (2, 2));
+    known(&lookup)
+}
+
 #[test]
 fn an_index_that_is_only_behind_is_brought_up_to_the_journal() {
     let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     sample(dir.path());
     copy(&dir.path().join("index"), aside.path());
     more(dir.path());
+    let facts = more_facts(dir.path());
     let before = everything(&open(dir.path()).unwrap().0);
     assert_eq!(before.1.len(), 3);
     for _ in 0..2 {
@@ -44,6 +72,7 @@ fn an_index_that_is_only_behind_is_brought_up_to_the_journal() {
         let (lookup, amend) = open(dir.path()).unwrap();
         assert!(from_index(&lookup), "it is not built again");
         assert_eq!(everything(&lookup), before);
+        assert_eq!(known(&lookup), facts);
         drop((lookup, amend));
         same(dir.path());
     }
@@ -72,7 +101,10 @@ fn an_index_whose_rows_are_not_what_was_written_is_built_again() {
     ];
     let dir = tempfile::tempdir().unwrap();
     let before = sample(dir.path());
-    for (tree, (what, harm)) in ["keys", "accounts"].into_iter().flat_map(|tree| harms.map(|harm| (tree, harm))) {
+    let facts = more_facts(dir.path());
+    for (tree, (what, harm)) in
+        ["keys", "accounts", "facts"].into_iter().flat_map(|tree| harms.map(|harm| (tree, harm)))
+    {
         let index = sled::open(dir.path().join("index")).unwrap();
         harm(&index.open_tree(tree).unwrap());
         drop(index);
@@ -80,8 +112,10 @@ fn an_index_whose_rows_are_not_what_was_written_is_built_again() {
         let (lookup, amend) = open(dir.path()).unwrap();
         assert!(!from_index(&lookup), "{tree}: {what}");
         assert_eq!(everything(&lookup), before, "{tree}: {what}");
+        assert_eq!(known(&lookup), facts, "{tree}: {what}");
         settle(&lookup);
         assert_eq!(everything(&lookup), before, "{tree}: {what}");
+        assert_eq!(known(&lookup), facts, "{tree}: {what}");
         drop((lookup, amend));
     }
 }
@@ -110,7 +144,7 @@ fn an_index_that_is_ahead_or_of_another_journal_is_built_again() {
     // Ahead: the journal is one that somebody went back to.
     more(one.path());
     fs::write(one.path().join("journal"), journal).unwrap();
-    known::replace(one.path(), 4).unwrap();
+    acknowledged::replace(one.path(), 4).unwrap();
     fs::remove_file(one.path().join("index.clean")).unwrap();
     check();
 }
