@@ -33,6 +33,10 @@ use pullgate::registry::change::Change;
 use pullgate::registry::record::Holder;
 use pullgate::registry::{self, Amend, Lookup};
 
+// As the program has it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// How many accounts the keys are spread over.
 const ACCOUNTS: u32 = 1000;
 /// How many keys one commit of the filling has.

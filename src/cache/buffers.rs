@@ -5,6 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 
+/// Pieces of so many bytes and fewer are given as copies.
+const FEW: usize = SIZE / 8;
 /// The size of each, in bytes.
 pub(super) const SIZE: usize = 256 * 1024;
 /// How many are kept while nobody uses them: enough for those who read at the same moment.
@@ -39,10 +41,11 @@ impl Buffer {
         self.bytes.get_mut(..length).unwrap_or_default()
     }
 
-    /// So many of its bytes, which were just written; the others are never shown.
+    /// So many of its bytes, which were just written; the others are never shown. Few are copied, so that a slow reader of a few
+    /// does not keep all of it.
     pub(super) fn filled(mut self, length: usize) -> Bytes {
         self.length = length.min(self.bytes.len());
-        Bytes::from_owner(self)
+        if self.length <= FEW { Bytes::copy_from_slice(self.as_ref()) } else { Bytes::from_owner(self) }
     }
 }
 
@@ -70,7 +73,7 @@ mod tests {
         let buffers = Buffers::default();
         let mut first = buffers.take();
         first.room(6).copy_from_slice(b"secret");
-        let shown = first.filled(6);
+        let shown = first.filled(FEW + 1);
         let part = shown.slice(1..3);
         drop(shown);
         assert_eq!(buffers.free.lock().unwrap().len(), 0, "a part of it is still held");
@@ -81,6 +84,7 @@ mod tests {
         second.room(2).copy_from_slice(b"ab");
         assert_eq!(second.filled(2), b"ab".as_slice());
         assert_eq!(buffers.take().filled(0), b"".as_slice());
+        assert_eq!(buffers.free.lock().unwrap().len(), 1, "few bytes are copied");
     }
 
     #[test]

@@ -49,6 +49,7 @@ impl Serving {
     /// Lets people in at every door.
     pub(super) fn let_in(&mut self) {
         let Self { house, sockets, started_by, asker, ends, doors, watched, background } = self;
+        stopping::forget(&house.config.control.socket);
         ends.accepting = CancellationToken::new();
         *watched = sockets.metrics.as_ref().map(|listener| {
             let numbers = meter::numbers(house);
@@ -145,7 +146,7 @@ impl Serving {
         if !handed {
             service::stopping();
         }
-        let _said = if handed { None } else { stopping::say(&house.config.control.socket, limit) };
+        let said = if handed { None } else { stopping::say(&house.config.control.socket, limit) };
         tracing::info!(?limit, "stopping: nobody new is let in, what runs may finish");
         ends.accepting.cancel();
         ends.staying.cancel();
@@ -172,6 +173,9 @@ impl Serving {
         }
         background.shutdown().await;
         close_metrics(&mut watched).await;
+        // The registry is closed with it, which may take a while: until then this daemon is still stopping.
+        drop(house);
+        drop(said);
         tracing::info!("stopped");
     }
 }

@@ -1,7 +1,8 @@
 //! A word beside the control socket that the daemon is stopping. While it brings to an end what it has begun, nobody answers at
 //! the socket any more, and the registry is still open: an operator wants to know for how long.
 
-use std::io;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,12 +34,31 @@ pub(super) fn say(socket: &Path, limit: Duration) -> Option<Mark> {
     let file = place(socket);
     let until = Timestamp::now().checked_add(limit).unwrap_or(Timestamp::MAX);
     let said = serde_json::to_vec(&Stopping { process: std::process::id(), until }).map_err(io::Error::other);
-    match said.and_then(|said| std::fs::write(&file, said)) {
+    match said.and_then(|said| write(&file, &said)) {
         Ok(()) => Some(Mark(file)),
         Err(error) => {
             tracing::debug!(%error, file = %file.display(), "that this daemon stops cannot be said");
             None
         }
+    }
+}
+
+/// Whole or not at all, in place of whatever has the name, and for everybody who may ask the daemon.
+fn write(file: &Path, said: &[u8]) -> io::Result<()> {
+    let dir = file.parent().ok_or(io::ErrorKind::NotFound)?;
+    let mut new = tempfile::NamedTempFile::new_in(dir)?;
+    new.write_all(said)?;
+    new.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    new.persist(file).map(drop).map_err(|error| error.error)
+}
+
+/// Takes away what a daemon that was killed left behind, once another one has its socket.
+pub(super) fn forget(socket: &Path) {
+    match std::fs::remove_file(place(socket)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "the word of a daemon that was killed cannot be removed");
+        }
+        Ok(()) | Err(_) => {}
     }
 }
 

@@ -51,7 +51,9 @@ impl Begun {
                 self.told.push(all(TOLD));
                 self.whole &= self.told.last() == Some(&all(usize::MAX));
             }
-            self.details.put(|| all(usize::MAX), change.accounts());
+            let name = change.key().and_then(names);
+            let accounts = change.accounts().chain(name.as_ref().map(|name| name.account.as_str()));
+            self.details.put(|| all(usize::MAX), accounts);
         }
     }
 

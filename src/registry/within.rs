@@ -17,7 +17,8 @@ use crate::model::key_name::KeyName;
 const MOST: usize = 1000;
 
 /// The changes of the entries from `first` to `last`, in words, that are `wanted` by those words; at most 1000. `None` when
-/// no journal has them one by one: what was compacted is in a journal that was kept, or in none. A daemon may have it open.
+/// no journal has them one by one: what was compacted is in a journal that was kept, or in none; nor when none was found by its words,
+/// and keys may have names that are not in there. A daemon may have it open.
 ///
 /// # Errors
 /// [`OpenError`]
@@ -57,6 +58,8 @@ fn of_one(path: &Path, first: u64, last: u64, wanted: &dyn Fn(&str) -> bool) -> 
     let mut told = Vec::new();
     // What keys are called that are asked for by their names; a million others need not be remembered.
     let mut names: HashMap<Fingerprint, KeyName> = HashMap::new();
+    // Whether a key may be called what no addition here says.
+    let mut moved = false;
     let end = walk::walk(Bounded::new(file, length), |passing| {
         if passing.kind != Kind::Entry || passing.seq > last {
             return Ok(());
@@ -69,6 +72,7 @@ fn of_one(path: &Path, first: u64, last: u64, wanted: &dyn Fn(&str) -> bool) -> 
                     told.push(words);
                 }
             }
+            moved |= matches!(change, Change::KeyRename { .. } | Change::KeyRotate { .. });
             if let Change::KeyAdd { key, name, .. } = change
                 && wanted(&name.to_string())
             {
@@ -77,7 +81,9 @@ fn of_one(path: &Path, first: u64, last: u64, wanted: &dyn Fn(&str) -> bool) -> 
         }
         Ok(())
     })?;
-    Ok((end.base < first && end.seq >= last).then_some(told))
+    // Of keys that were added before the journal begins, or are called something else since, only the fingerprints are here.
+    let is_sure = !told.is_empty() || (end.base == 0 && !moved);
+    Ok((end.base < first && end.seq >= last && is_sure).then_some(told))
 }
 
 #[cfg(test)]

@@ -145,8 +145,9 @@ impl Cells {
         // posix_spawn, and every start would copy the page tables of the whole gateway.
         let mut command = Command::new(&self.program);
         command.args(words).current_dir("/").env_clear().process_group(0);
-        // One thread at a time allocates there: a heap for each would be made and unmade with each child (mallopt(3)).
-        command.env("MALLOC_ARENA_MAX", "1");
+        // One thread at a time allocates there, and no thread but the worker's own may be there: what it gives up (its user, its
+        // groups, its rights) it gives up for itself alone, and another thread would keep them.
+        command.env("_RJEM_MALLOC_CONF", "background_thread:false,narenas:1");
         command.stdin(Stdio::from(orders)).stdout(Stdio::null()).stderr(Stdio::null());
         command
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Gateway, run, wait_until};
-use crate::tree::gits;
+use crate::tree::{self, gits};
 
 /// Whoever only looks has no git of its own, unless nothing is kept.
 fn always_git(config: String) -> String {
@@ -131,6 +131,13 @@ fn a_daemon_that_is_root_serves_as_the_user_that_is_configured() {
     // Real, effective, saved and of the file system; and no group beside.
     assert_eq!((&status["Uid"], &status["Gid"]), (&four(&uid), &four(&gid)));
     assert_eq!(status["Groups"], "", "{status:?}");
+    for worker in tree::workers_of(&gateway) {
+        for thread in std::fs::read_dir(format!("/proc/{worker}/task")).unwrap() {
+            let status = std::fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap();
+            assert_eq!(line.split_whitespace().collect::<Vec<_>>().join(" "), four(&uid), "a thread of the worker");
+        }
+    }
     for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
         assert_eq!(status[set].trim_start_matches('0'), "", "{set}");
     }

@@ -39,7 +39,12 @@ impl Process {
 
 /// How many processes the daemon has started that are there: its workers.
 pub(crate) fn workers(gateway: &Gateway) -> usize {
-    Process::all().filter(|process| process.is_child_of(gateway.pid())).count()
+    workers_of(gateway).len()
+}
+
+/// The same, by their numbers.
+pub(crate) fn workers_of(gateway: &Gateway) -> Vec<u32> {
+    Process::all().filter(|process| process.is_child_of(gateway.pid())).map(|process| process.id).collect()
 }
 
 /// The gits that serve, and what they have started.

@@ -17,11 +17,11 @@ use crate::storms::holds_a_slot;
 use crate::tree::{self, gits};
 
 /// How long nobody makes any pack. git says something every five seconds.
-const STILL: Duration = Duration::from_secs(17);
+const STILL: Duration = Duration::from_secs(18);
 /// The longest silence that is none, on a slow machine.
-const SILENCE: Duration = Duration::from_millis(7500);
+const SILENCE: Duration = Duration::from_secs(12);
 /// The clocks of these tests, in seconds: as long as that.
-const CLOCK: u64 = 8;
+const CLOCK: u64 = 13;
 
 /// What came, and when.
 struct Heard {
