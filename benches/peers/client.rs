@@ -90,6 +90,18 @@ pub(crate) enum Pkt {
     Delim,
 }
 
+/// Where the first flush of these lines ends.
+fn through_flush(lines: &[u8]) -> usize {
+    let mut at = 0;
+    loop {
+        let length = std::str::from_utf8(&lines[at..at + 4]).ok().and_then(|head| usize::from_str_radix(head, 16).ok());
+        at += length.expect("lines of our own").max(4);
+        if length == Some(0) {
+            return at;
+        }
+    }
+}
+
 /// What a fetch brought.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Pack {
@@ -203,9 +215,14 @@ impl Talk {
 
     /// A fetch in version 0.
     pub(crate) async fn fetch_v0(&mut self, request: Vec<u8>, deepens: bool) -> Result<Pack, Fault> {
-        self.send(request).await?;
         if deepens {
+            // As git does: who asks for a depth says what it has, or that it is done, once it knows how shallow it will be.
+            let wants = through_flush(&request);
+            self.send(request[..wants].to_vec()).await?;
             self.until_flush().await?;
+            self.send(request[wants..].to_vec()).await?;
+        } else {
+            self.send(request).await?;
         }
         loop {
             match self.pkt().await? {
