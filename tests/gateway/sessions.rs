@@ -1,8 +1,21 @@
 //! SSH beyond the fetch: greetings, and everything that is not there.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use crate::harness::{Gateway, plain_git, run, wait_until};
+
+/// A client that begins to fetch, and says nothing of itself.
+fn begin(gateway: &Gateway, key: &Path) -> Child {
+    Command::new("ssh")
+        .args(gateway.ssh_line(key).split(' ').skip(1))
+        .args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
 
 #[test]
 fn a_shell_is_a_greeting() {
@@ -148,14 +161,7 @@ fn a_client_that_leaves_takes_its_git_along() {
     let gateway = Gateway::start();
     let bare = gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
-    let line = gateway.ssh_line(&key);
-    let mut ssh = Command::new("ssh")
-        .args(line.split(' ').skip(1))
-        .args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut ssh = begin(&gateway, &key);
     // Who asks for nothing has no git.
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
     let want = format!("want {} side-band-64k\n", tip.trim());
@@ -176,15 +182,7 @@ fn what_the_end_of_a_drain_cuts_is_recorded_as_cut() {
     let mut gateway = Gateway::start_with(|config| config.replace("drain_seconds = 30", "drain_seconds = 1"));
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
-    let line = gateway.ssh_line(&key);
-    let mut ssh = Command::new("ssh")
-        .args(line.split(' ').skip(1))
-        .args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut ssh = begin(&gateway, &key);
     wait_until("it is allowed", || gateway.audit().contains("\"event\":\"allowed\""));
     assert_eq!(gateway.stop(), Some(0));
     assert!(gateway.audit().contains("\"outcome\":\"cut\""), "{}", gateway.audit());
@@ -199,15 +197,7 @@ fn a_command_while_the_daemon_stops_is_told_so() {
     let mut gateway = Gateway::start();
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
-    let line = gateway.ssh_line(&key);
-    let mut ssh = Command::new("ssh")
-        .args(line.split(' ').skip(1))
-        .args(["-p", &gateway.port().to_string(), "git@localhost", "git-upload-pack 'acme/app'"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut ssh = begin(&gateway, &key);
     wait_until("it is allowed", || gateway.audit().contains("\"event\":\"allowed\""));
     rustix::process::kill_process(gateway.process(), rustix::process::Signal::TERM).unwrap();
     wait_until("the socket is closed", || !gateway.path("state/control.sock").exists());

@@ -2,7 +2,7 @@ use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 
 use super::super::chain::tests::{Site, change};
-use super::super::link::seal;
+use super::super::link::{Head, seal};
 use super::super::new_id;
 use super::*;
 use crate::model::details::Details;
@@ -164,22 +164,19 @@ fn a_tail_that_was_cut_is_found_by_the_registry_or_by_a_head_that_was_kept() {
     assert!(first(&check(&lines, key, Some(11))).1.contains("an older journal"));
 }
 
+/// A change behind this one that nobody signed.
+fn unsigned(head: Head, seq: u64, time: Timestamp) -> (String, Head) {
+    let (by, what) = ("m".to_owned(), "x".to_owned());
+    let event = Event::Changed { by, seq, first_seq: None, what, details: Details::default(), recovered: false };
+    seal(&Record { v: 1, time, id: new_id(), event, link: None }, head, None).unwrap()
+}
+
 #[test]
 fn a_long_tail_without_a_signature_is_no_gateways() {
     let (lines, key) = made();
     let mut head = Sealed::read(lines.last().unwrap().as_bytes()).unwrap().head();
     let mut more = |seq: u64, time: &str| {
-        let what = "x".to_owned();
-        let event = Event::Changed {
-            by: "m".to_owned(),
-            seq,
-            first_seq: None,
-            what,
-            details: Details::default(),
-            recovered: false,
-        };
-        let record = Record { v: 1, time: time.parse().unwrap(), id: new_id(), event, link: None };
-        let (line, next) = seal(&record, head, None).unwrap();
+        let (line, next) = unsigned(head, seq, time.parse().unwrap());
         head = next;
         line
     };
@@ -196,17 +193,7 @@ fn a_long_tail_without_a_signature_is_no_gateways() {
     let mut many = lines.clone();
     let mut head = Sealed::read(lines.last().unwrap().as_bytes()).unwrap().head();
     for seq in 13..=13 + MOST_UNSIGNED {
-        let what = "x".to_owned();
-        let event = Event::Changed {
-            by: "m".to_owned(),
-            seq,
-            first_seq: None,
-            what,
-            details: Details::default(),
-            recovered: false,
-        };
-        let record = Record { v: 1, time: Timestamp::now(), id: new_id(), event, link: None };
-        let (line, next) = seal(&record, head, None).unwrap();
+        let (line, next) = unsigned(head, seq, Timestamp::now());
         head = next;
         many.push(line);
     }
