@@ -49,8 +49,7 @@ impl Args {
             tracing::debug!("the log was started before");
         }
         let house = build(&config)?;
-        let runtime = tokio::runtime::Runtime::new()
-            .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))?;
+        let runtime = super::serve::runtime()?;
         let _inside = runtime.enter();
         let stop = stop_signal(|| tracing::debug!("SIGHUP: a quickstart reads no config anew"))?;
         let sockets =

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
@@ -120,8 +120,14 @@ impl Made {
     }
 }
 
-fn runtime() -> Result<Runtime, Fault> {
-    Runtime::new().map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))
+/// A thread for each core, and two at least: one may have to wait for a file system ([`crate::store::look`]).
+pub(super) fn runtime() -> Result<Runtime, Fault> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))
 }
 
 /// What stops the daemon; and has it read its config anew until then.

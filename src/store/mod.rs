@@ -6,6 +6,7 @@
 mod alternates;
 pub mod health;
 mod list;
+pub mod look;
 mod open;
 pub mod sample;
 pub mod stamps;

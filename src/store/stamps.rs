@@ -128,13 +128,15 @@ impl BareRepo {
     }
 
     pub(super) fn read_whole(&self, name: &str) -> Result<Vec<u8>, Unwatchable> {
-        match self.stat(name)? {
+        let size = match self.stat(name)? {
             None => return Ok(Vec::new()),
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
+            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => stat.st_size,
             Some(_) => return Err(Unwatchable("unreadable")),
-        }
+        };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut bytes = Vec::new();
+        // With room for all of it, and a byte more to see that this is all: one read, and one for the end.
+        let room = u64::try_from(size).unwrap_or(0).min(LONGEST) + 1;
+        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
         let read = openat(&self.dir, name, flags, Mode::empty())
             .map(std::fs::File::from)
             .map_err(std::io::Error::from)
@@ -211,8 +213,8 @@ impl Look {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = openat(above, name, flags, Mode::empty()).map_err(unreadable)?;
         self.at(name, Some(&rustix::fs::fstat(&folder).map_err(unreadable)?));
-        let mut names = Vec::new();
-        for entry in Dir::read_from(&folder).map_err(unreadable)? {
+        let (mut folder, mut names) = (Dir::new(folder).map_err(unreadable)?, Vec::new());
+        for entry in folder.by_ref() {
             let entry = entry.map_err(unreadable)?;
             let name = entry.file_name().to_str().map_err(|_| Unwatchable("odd-name"))?;
             if !matches!(name, "." | "..") {
@@ -224,19 +226,20 @@ impl Look {
             return Err(Unwatchable("many-loose-refs"));
         }
         names.sort_unstable();
+        let folder = folder.fd().map_err(unreadable)?;
         for name in names {
-            let stat = match statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            let stat = match statat(folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(stat) => stat,
                 // Gone just now: the folder has changed, and the next look finds it so.
                 Err(rustix::io::Errno::NOENT) => return Err(Unwatchable("refs-changing")),
                 Err(_) => return Err(Unwatchable("unreadable")),
             };
             match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => self.walk(folder.as_fd(), &name, depth + 1)?,
+                FileType::Directory => self.walk(folder, &name, depth + 1)?,
                 FileType::RegularFile => {
                     self.at(&name, Some(&stat));
                     // Not the name of an object and a line end: it may stand for something that is not looked at.
-                    if !matches!(stat.st_size, 41 | 65) && !stays_among_refs(folder.as_fd(), &name) {
+                    if !matches!(stat.st_size, 41 | 65) && !stays_among_refs(folder, &name) {
                         return Err(Unwatchable("odd-ref"));
                     }
                 }

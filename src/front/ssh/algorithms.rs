@@ -120,7 +120,8 @@ pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config 
         maximum_packet_size: 32 * 1024,
         // The read half of a channel is dropped, so nothing waits in this queue.
         channel_buffer_size: 16,
-        event_buffer_size: 4,
+        // Pieces of a packet each, on their way to the session's task: 256 KiB for a reader who stands still.
+        event_buffer_size: 8,
         preferred: Preferred {
             kex: Cow::Owned(kex),
             key: Cow::Owned(accepted),

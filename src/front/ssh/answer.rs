@@ -15,6 +15,7 @@ use crate::git::{Gone, Outbound as _, pkt_line};
 use crate::model::protocol::GitProtocol;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::printable_bytes;
+use crate::store::look::look;
 
 /// How long a client may leave no room for a refusal.
 const LAST_WORDS: Duration = Duration::from_secs(30);
@@ -77,8 +78,8 @@ async fn answer(
         Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone(), path.as_deref())),
         Who::Principal(principal) => ask(command, line, protocol)
             .map_err(|declined| door.gate.decline(who.subject(), declined, path.as_deref()))
-            // It looks into the store, which may be a file system that hangs: not on a thread that others wait for.
-            .and_then(|ask| tokio::task::block_in_place(|| door.gate.authorize(principal, ask))),
+            // It looks into the store, which may be a file system that hangs.
+            .and_then(|ask| look(|| door.gate.authorize(principal, ask))),
     };
     let warning = match (&decision, who) {
         (Ok(_), Who::Principal(principal)) => door.gate.ends_soon(principal, door.settings.expiry_warning),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -31,6 +32,11 @@ const SHOWN: usize = 400;
 /// What is read at once from a client, in bytes: more than a login and a request of git take. Each connection has this much
 /// all the time; what is larger is read past it.
 const READ_AHEAD: usize = 2 * 1024;
+
+/// How much may lie in the kernel that was not sent yet, in bytes. What is on its way may be as much as the path takes, near
+/// or far, which the kernel finds out by itself; more than this ahead of it is of no use, leaves the processor's caches before
+/// it is sent, and is what a reader who stands still would keep there: some megabytes each.
+const UNSENT: u32 = 128 * 1024;
 
 /// The number of the last connection, since the start of this process.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -116,6 +122,9 @@ async fn serve(
     let counted = door.meter.starts();
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
+    }
+    if let Err(error) = SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "the kernel keeps as much for a client as it likes");
     }
     let address = match tokio::time::timeout(door.settings.banner, Box::pin(door.client(&mut socket, peer))).await {
         Ok(Ok(address)) => address,

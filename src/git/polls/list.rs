@@ -24,6 +24,8 @@ struct Head {
 }
 
 const FLUSH: &[u8] = b"0000";
+/// An answer of so many bytes and fewer is given in one piece.
+const SHORT: usize = 16 * 1024;
 
 /// The text of a line: `NAME[ symref-target:REF][ peeled:OBJECT]` behind the object's name.
 struct Parts<'a> {
@@ -114,7 +116,8 @@ impl RefList {
         };
         pieces.retain(|piece| !piece.is_empty());
         pieces.push(Bytes::from_static(FLUSH));
-        pieces
+        // Each piece is encrypted and sent by itself, which costs more than to copy a few lines.
+        if pieces.iter().map(Bytes::len).sum::<usize>() <= SHORT { vec![pieces.concat().into()] } else { pieces }
     }
 
     /// Where the lines are that are asked for, in their order, each once.

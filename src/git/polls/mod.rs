@@ -18,6 +18,7 @@ use crate::audit::Source;
 use crate::cache::{By, Key, Why};
 use crate::gate::Fetch;
 use crate::model::protocol::GitProtocol;
+use crate::store::look;
 use crate::store::stamps::{SLACK, Stamps, Unwatchable};
 use list::RefList;
 use produce::Kind;
@@ -142,9 +143,9 @@ pub(super) async fn settled(fetch: &Fetch, needs_refs: bool) -> Result<Stamps, W
     Err("refs-just-changed")
 }
 
-/// Looks, not on a thread that others wait for: it may be a file system that hangs.
+/// Looks; it may be a file system that hangs.
 fn look<T>(at: impl FnOnce() -> Result<T, Unwatchable>) -> Result<T, Why> {
-    tokio::task::block_in_place(at).map_err(|Unwatchable(why)| why)
+    look::look(at).map_err(|Unwatchable(why)| why)
 }
 
 /// What an answer depends on, and nothing of who asks.
