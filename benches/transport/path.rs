@@ -5,17 +5,17 @@
 //! a relay here carries each packet from one to the other: it holds it for half the path's time, keeps the order, and drops
 //! what its queue has no room for, as a router does.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, setns, unshare};
-use tokio::sync::oneshot;
+use tokio::runtime::Runtime;
 use tokio_tun::Tun;
 
 use super::client::Fault;
@@ -25,6 +25,8 @@ use super::servers::said;
 pub(crate) const DELAY: Duration = Duration::from_millis(25);
 /// Large, so that the path costs the two cores of a small machine little: it is they that are compared across it.
 const MTU: usize = 9000;
+/// How often the relay looks, in place of being woken for each packet: one is held for longer by as much twice, at most.
+const TICK: Duration = Duration::from_micros(200);
 /// What may be on its way in one direction: room for 320 MB/s.
 const ROOM: usize = 8 << 20;
 /// netem counts packets, not bytes; its own limit of 1,000 would be the narrowest place of the path.
@@ -73,7 +75,9 @@ impl Place {
 
     /// Has it decided otherwise.
     pub(crate) fn set_control(&self, name: &str) -> Result<(), Fault> {
-        self.within(|| fs::write(CONTROL, name)).map_err(|e| format!("congestion control {name}: {e}"))
+        // The kernel gives a namespace only what the machine allows to anybody.
+        let hint = "sysctl net.ipv4.tcp_allowed_congestion_control lists what may be taken";
+        self.within(|| fs::write(CONTROL, name)).map_err(|e| format!("congestion control {name}: {e}; {hint}"))
     }
 
     /// What the device here has dropped in both directions.
@@ -176,96 +180,77 @@ fn netem(server: &Place, client: &Place) -> Result<(), Fault> {
 /// One direction.
 #[derive(Default)]
 struct Way {
-    held: AtomicUsize,
     carried: AtomicU64,
     dropped: AtomicU64,
     late: AtomicU64,
 }
 
-type Packets = mpsc::Sender<(Instant, Vec<u8>)>;
-
 impl Way {
-    /// Takes packets from a device as they come, and says when each is due at the other one.
-    async fn take(&self, from: &Tun, to: Packets) {
-        let mut packet = vec![0; MTU];
-        while let Ok(length) = from.recv(&mut packet).await {
-            let due = Instant::now() + DELAY;
-            if self.held.fetch_add(length, Ordering::Relaxed) + length > ROOM {
-                self.held.fetch_sub(length, Ordering::Relaxed);
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-            } else if to.send((due, packet[..length].to_vec())).is_err() {
-                return;
+    /// Takes packets from a device as they come, and gives each to the other one when it is due.
+    fn carry(&self, from: &Tun, to: &Tun, end: &AtomicBool) {
+        // A path does not grow longer because servers are busy: this thread goes before all others. Zero is the calling thread
+        // (setpriority(2), of Linux). If it may not, late packets are counted.
+        rustix::process::setpriority_process(None, -20).ok();
+        let add = |counter: &AtomicU64| counter.fetch_add(1, Ordering::Relaxed);
+        let (mut queue, mut held, mut packet) = (VecDeque::<(Instant, Vec<u8>)>::new(), 0, vec![0; MTU]);
+        while !end.load(Ordering::Relaxed) {
+            while let Ok(length) = from.try_recv(&mut packet) {
+                if held + length > ROOM {
+                    add(&self.dropped);
+                } else {
+                    held += length;
+                    queue.push_back((Instant::now() + DELAY, packet[..length].to_vec()));
+                }
             }
+            let now = Instant::now();
+            while let Some((due, packet)) = queue.pop_front_if(|(due, _)| *due <= now) {
+                if now - due > LATE {
+                    add(&self.late);
+                }
+                add(if to.try_send(&packet).is_ok() { &self.carried } else { &self.dropped });
+                held -= packet.len();
+            }
+            std::thread::sleep(TICK);
         }
     }
-
-    /// Gives each to the other device when it is due.
-    fn give(&self, packets: &mpsc::Receiver<(Instant, Vec<u8>)>, to: &Tun) {
-        for (due, packet) in packets {
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            self.late.fetch_add(u64::from(due.elapsed() > LATE), Ordering::Relaxed);
-            let count = if to.try_send(&packet).is_ok() { &self.carried } else { &self.dropped };
-            count.fetch_add(1, Ordering::Relaxed);
-            self.held.fetch_sub(packet.len(), Ordering::Relaxed);
-        }
-    }
-}
-
-/// A path does not grow longer because servers are busy: this thread goes before all others.
-fn first_of_all() {
-    // Zero is the calling thread (setpriority(2), of Linux). If it may not, late packets are counted.
-    rustix::process::setpriority_process(None, -20).ok();
 }
 
 /// Carries packets for as long as it lives. Its devices go when it does.
 struct Relay {
     ways: [Arc<Way>; 2],
-    end: Option<oneshot::Sender<()>>,
+    end: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
+    /// The devices want one; nothing here waits for it.
+    _runtime: Runtime,
 }
 
 impl Relay {
     fn new(server: &Place, client: &Place) -> Result<Self, Fault> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(|e| e.to_string())?;
-        let handle = runtime.handle().clone();
         let device = |place: &Place, own: Ipv4Addr, other: Ipv4Addr| {
             let made = place.within(|| {
-                let _entered = handle.enter();
+                let _entered = runtime.enter();
                 let tun = Tun::builder().name(DEVICE).mtu(MTU as i32).address(own).destination(other).up();
                 tun.build().map_err(|e| e.to_string())
             });
             let made = made.and_then(|mut queues| queues.pop().ok_or_else(|| "none".to_owned()));
             made.map(Arc::new).map_err(|e| format!("a TUN device: {e}"))
         };
-        let ends = [device(server, NEAR, FAR)?, device(client, FAR, NEAR)?];
-        let ways = [Arc::<Way>::default(), Arc::<Way>::default()];
-        let ((there, taken_there), (back, taken_back)) = (mpsc::channel(), mpsc::channel());
-        let (end, ended) = oneshot::channel();
-        let mut threads = Vec::new();
-        for (way, packets, to) in [(0, taken_there, 1), (1, taken_back, 0)] {
-            let (way, to) = (Arc::clone(&ways[way]), Arc::clone(&ends[to]));
-            threads.push(std::thread::spawn(move || {
-                first_of_all();
-                way.give(&packets, &to);
-            }));
-        }
-        let own = ways.clone();
-        threads.push(std::thread::spawn(move || {
-            first_of_all();
-            runtime.block_on(async {
-                tokio::select! {
-                    ((), ()) = async { tokio::join!(own[0].take(&ends[0], there), own[1].take(&ends[1], back)) } => {}
-                    _ = ended => {}
-                }
-            });
-        }));
-        Ok(Self { ways, end: Some(end), threads })
+        let (near, far) = (device(server, NEAR, FAR)?, device(client, FAR, NEAR)?);
+        let (ways, end) = ([Arc::<Way>::default(), Arc::<Way>::default()], Arc::<AtomicBool>::default());
+        let ends = [(Arc::clone(&near), Arc::clone(&far)), (far, near)];
+        let threads = ways.iter().zip(ends).map(|(way, (from, to))| {
+            let (way, end) = (Arc::clone(way), Arc::clone(&end));
+            std::thread::spawn(move || way.carry(&from, &to, &end))
+        });
+        let threads = threads.collect();
+        Ok(Self { ways, end, threads, _runtime: runtime })
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        drop(self.end.take());
+        self.end.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             thread.join().ok();
         }
