@@ -111,7 +111,7 @@ bench-registry keys="1000000":
 bench-peers *ARGS:
     cargo bench --bench peers -- {{ARGS}}
 
-# What a connection, a byte from git and a byte from memory cost, beside OpenSSH's sshd, as a table; below 10 minutes
+# What a connection and a byte cost, and how fast a clone is over 50 ms (as root), beside OpenSSH's sshd, as tables; below 10 minutes
 bench-transport *ARGS:
     cargo bench --bench transport -- {{ARGS}}
 

@@ -22,6 +22,7 @@ mod repos;
 mod servers;
 mod works;
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -95,9 +96,9 @@ fn bench(args: &Args) -> Result<(), String> {
     let mut missing = Vec::new();
     let mut there = Vec::new();
     for (name, server) in [
-        ("sshd + git-shell", servers::git_shell(dir.path(), &store)),
+        ("sshd + git-shell", servers::git_shell(dir.path(), &store, Ipv4Addr::LOCALHOST)),
         ("sshd + gitolite", servers::gitolite(dir.path(), &store)),
-        ("pullgate", servers::gateway(dir.path(), &store, args.cache)),
+        ("pullgate", servers::gateway(dir.path(), &store, Ipv4Addr::LOCALHOST, args.cache)),
     ] {
         match server {
             Ok(server) => there.push(server),

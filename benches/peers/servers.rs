@@ -1,7 +1,8 @@
-//! The servers: each on a port of its own on loopback, with its own folder for keys and configuration, watched by a meter.
+//! The servers: each on a port of its own, on loopback or on an address of a network namespace of the bench's own, with its
+//! own folder for keys and configuration, watched by a meter.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -54,8 +55,8 @@ pub(crate) fn said(command: &mut Command) -> Result<String, String> {
     }
 }
 
-fn port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+fn port(host: Ipv4Addr) -> u16 {
+    TcpListener::bind((host, 0)).and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
 
 fn keygen(path: &Path) -> Result<String, String> {
@@ -63,15 +64,15 @@ fn keygen(path: &Path) -> Result<String, String> {
     fs::read_to_string(path.with_extension("pub")).map_err(|e| e.to_string())
 }
 
-fn door(port: u16, user: &str, key: &Path) -> Result<Door, String> {
+fn door(address: SocketAddrV4, user: &str, key: &Path) -> Result<Door, String> {
     let key = russh::keys::load_secret_key(key, None).map_err(|e| e.to_string())?;
-    Ok(Door { address: ([127, 0, 0, 1], port).into(), user: user.to_owned(), key: Arc::new(key) })
+    Ok(Door { address: address.into(), user: user.to_owned(), key: Arc::new(key) })
 }
 
 /// Waits until something is listening.
-fn ready(tree: &mut Tree, port: u16, log: &Path) -> Result<(), String> {
+fn ready(tree: &mut Tree, address: SocketAddrV4, log: &Path) -> Result<(), String> {
     for _ in 0..500 {
-        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        if TcpStream::connect(address).is_ok() {
             return Ok(());
         }
         if tree.ended() {
@@ -82,16 +83,17 @@ fn ready(tree: &mut Tree, port: u16, log: &Path) -> Result<(), String> {
     Err(format!("does not start: {}", fs::read_to_string(log).unwrap_or_default().trim()))
 }
 
-/// The gateway that was built with this program.
-pub(crate) fn gateway(dir: &Path, store: &Path, cache: bool) -> Result<Server, String> {
+/// The gateway that was built with this program, listening on an address of this host's or this thread's namespace.
+pub(crate) fn gateway(dir: &Path, store: &Path, host: Ipv4Addr, cache: bool) -> Result<Server, String> {
     let name = if cache { "gateway" } else { "gateway-without-cache" };
     let home = dir.join(name);
     let program = env!("CARGO_BIN_EXE_pullgate");
     said(Command::new(program).arg("init").arg(&home))?;
-    let (config, port, key) = (home.join("config.toml"), port(), home.join("client"));
+    let (config, key) = (home.join("config.toml"), home.join("client"));
+    let address = SocketAddrV4::new(host, port(host));
     let text = fs::read_to_string(&config).map_err(|e| e.to_string())?;
     let text = text
-        .replace("127.0.0.1:2222", &format!("127.0.0.1:{port}"))
+        .replace("127.0.0.1:2222", &address.to_string())
         .replace("root = \"repositories\"", &format!("root = {:?}", store.display().to_string()))
         .replace("startups = 200", "startups = 1000");
     let text = text.replace("enabled = true", &format!("enabled = {cache}"));
@@ -101,25 +103,25 @@ pub(crate) fn gateway(dir: &Path, store: &Path, cache: bool) -> Result<Server, S
     let script = "exec \"$0\" serve --config \"$1\" 2> \"$2\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, program]).arg(&config).arg(&log);
-    let mut tree = Tree::start(name, &mut command)?;
-    ready(&mut tree, port, &log)?;
+    let mut tree = Tree::start(&format!("{name}-{address}"), &mut command)?;
+    ready(&mut tree, address, &log)?;
     keygen(&key)?;
     let run = |args: &[&str]| said(Command::new(program).args(args).arg("--config").arg(&config));
     run(&["account", "add", "acme"])?;
     let public = key.with_extension("pub");
     run(&["key", "add", "acme", "bench", "--key", public.to_str().ok_or("no text")?, "--grant", "acme/*"])?;
-    let door = door(port, "git", &key)?;
+    let door = door(address, "git", &key)?;
     Ok(Server { name: "pullgate", tree, door, prefix: "acme/".to_owned(), key, config: Some(config) })
 }
 
 /// One sshd with one forced command.
-fn sshd(name: &'static str, dir: &Path, forced: &str, prefix: String) -> Result<Server, String> {
+fn sshd(name: &'static str, dir: &Path, host: Ipv4Addr, forced: &str, prefix: String) -> Result<Server, String> {
     let program = program("sshd", &["/usr/sbin/sshd"])?;
     let home = dir.join(name.replace(' ', "-"));
     // A shell that sshd starts reads the user's own start-up files, which are no part of what is compared.
     fs::create_dir_all(home.join("empty")).map_err(|e| e.to_string())?;
-    let (host, key, port) = (home.join("host"), home.join("client"), port());
-    keygen(&host)?;
+    let (key, address) = (home.join("client"), SocketAddrV4::new(host, port(host)));
+    keygen(&home.join("host"))?;
     let public = keygen(&key)?;
     let forced = forced.replace('"', "\\\"");
     fs::write(home.join("authorized_keys"), format!("command=\"{forced}\",restrict {public}"))
@@ -130,7 +132,7 @@ fn sshd(name: &'static str, dir: &Path, forced: &str, prefix: String) -> Result<
     }
     let at = home.display();
     let config = format!(
-        "ListenAddress 127.0.0.1:{port}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\n\
+        "ListenAddress {address}\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized_keys\nPidFile none\n\
          UsePAM no\nStrictModes no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPubkeyAuthentication yes\n\
          PermitRootLogin prohibit-password\nAcceptEnv GIT_PROTOCOL\nSetEnv HOME={at}/empty\nCiphers aes128-gcm@openssh.com,aes256-gcm@openssh.com,chacha20-poly1305@openssh.com\nUseDNS no\n\
          MaxStartups 2000\nMaxSessions 100\nLoginGraceTime 600\nPrintMotd no\nPrintLastLog no\nLogLevel ERROR\n"
@@ -139,18 +141,18 @@ fn sshd(name: &'static str, dir: &Path, forced: &str, prefix: String) -> Result<
     let log = home.join("log");
     let mut command = Command::new(program);
     command.arg("-D").arg("-f").arg(home.join("config")).arg("-E").arg(&log);
-    let mut tree = Tree::start(&name.replace(' ', "-"), &mut command)?;
-    ready(&mut tree, port, &log)?;
+    let mut tree = Tree::start(&format!("{}-{address}", name.replace(' ', "-")), &mut command)?;
+    ready(&mut tree, address, &log)?;
     let user = said(Command::new("id").arg("-un"))?;
-    let door = door(port, &user, &key)?;
+    let door = door(address, &user, &key)?;
     Ok(Server { name, tree, door, prefix, key, config: None })
 }
 
 /// OpenSSH with git-shell, as git's own book sets it up.
-pub(crate) fn git_shell(dir: &Path, store: &Path) -> Result<Server, String> {
+pub(crate) fn git_shell(dir: &Path, store: &Path, host: Ipv4Addr) -> Result<Server, String> {
     let shell = program("git-shell", &[])?;
     let forced = format!("{} -c \"$SSH_ORIGINAL_COMMAND\"", shell.display());
-    sshd("sshd + git-shell", dir, &forced, format!("{}/acme/", store.display()))
+    sshd("sshd + git-shell", dir, host, &forced, format!("{}/acme/", store.display()))
 }
 
 /// OpenSSH with gitolite, on copies: it writes into its repositories.
@@ -183,7 +185,7 @@ pub(crate) fn gitolite(dir: &Path, store: &Path) -> Result<Server, String> {
     fs::write(&file, conf).map_err(|e| e.to_string())?;
     run(&["compile"])?;
     let forced = format!("HOME={} {} bench", home.display(), shell.display());
-    sshd("sshd + gitolite", dir, &forced, "acme/".to_owned())
+    sshd("sshd + gitolite", dir, Ipv4Addr::LOCALHOST, &forced, "acme/".to_owned())
 }
 
 /// The versions of what takes part, for the head of the table.

@@ -2,7 +2,7 @@
 //!
 //! Three servers take part: sshd with git-shell, the gateway without its cache, and the gateway with it. Rounds alternate;
 //! a cell is the median of its rounds. Of bulk, what git itself takes is measured apart and taken away: what is left is what it
-//! costs to bring a byte from git's pipe, or from what is kept, to the client.
+//! costs to bring a byte from git's pipe, or from what is kept, to the client. Over a path of 50 ms the clock counts (`far`).
 
 #![allow(
     missing_docs,
@@ -19,17 +19,20 @@
 
 #[path = "../peers/client.rs"]
 mod client;
+mod far;
 #[path = "../peers/figures.rs"]
 mod figures;
 mod floor;
 #[path = "../peers/meter.rs"]
 mod meter;
+mod path;
 #[path = "../peers/repos.rs"]
 mod repos;
 #[path = "../peers/servers.rs"]
 mod servers;
 
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -42,38 +45,49 @@ use repos::Repo;
 use servers::Server;
 
 const USAGE: &str = "\
-just bench-transport [--rounds N] [--only WORDS]
+just bench-transport [--rounds N] [--only WORDS] [--control NAME]
 
   --rounds N      how many rounds (5)
-  --only WORDS    only parts with one of these words in their name, separated by commas: connections, polls, bulk";
+  --only WORDS    only parts with one of these words in their name, separated by commas: connections, polls, bulk,
+                  far (a path of 50 ms, which needs root)
+  --control NAME  which congestion control TCP has on that path (the machine's own)";
 
 /// How many connections of one round are made at a time.
 const AT_ONCE: usize = 4;
 
 fn main() {
-    if let Err(why) = args().and_then(|(rounds, only)| bench(rounds, &only)) {
+    if let Err(why) = args().and_then(|args| bench(&args)) {
         eprintln!("{why}");
         std::process::exit(2);
     }
 }
 
-fn args() -> Result<(usize, Vec<String>), String> {
-    let (mut rounds, mut only) = (5, Vec::new());
+struct Args {
+    rounds: usize,
+    only: Vec<String>,
+    control: Option<String>,
+}
+
+fn args() -> Result<Args, String> {
+    let mut args = Args { rounds: 5, only: Vec::new(), control: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().ok_or_else(|| format!("{word} takes a value\n\n{USAGE}"));
         match word.as_str() {
             // cargo says so to every benchmark.
             "--bench" => {}
-            "--rounds" => rounds = value()?.parse().map_err(|e| format!("--rounds: {e}"))?,
-            "--only" => only = value()?.split(',').map(str::to_owned).collect(),
+            "--rounds" => args.rounds = value()?.parse::<usize>().map_err(|e| format!("--rounds: {e}"))?.max(1),
+            "--control" => args.control = Some(value()?),
+            "--only" => args.only = value()?.split(',').map(str::to_owned).collect(),
             _ => return Err(USAGE.to_owned()),
         }
     }
-    Ok((rounds.max(1), only))
+    Ok(args)
 }
 
-fn bench(rounds: usize, only: &[String]) -> Result<(), String> {
+fn bench(args: &Args) -> Result<(), String> {
+    let Args { rounds, only, control } = args;
+    let rounds = *rounds;
     let wanted = |part: &str| only.is_empty() || only.iter().any(|word| part.contains(word.as_str()));
     let counted = meter::prove()?;
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench-transport");
@@ -81,9 +95,9 @@ fn bench(rounds: usize, only: &[String]) -> Result<(), String> {
     let store = store.canonicalize().map_err(|e| e.to_string())?;
     let (bulk, small) = (repos::bulk(&store)?, repos::few(&store)?);
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let sshd = servers::git_shell(dir.path(), &store)?;
-    let without = servers::gateway(dir.path(), &store, false)?;
-    let with = servers::gateway(dir.path(), &store, true)?;
+    let sshd = servers::git_shell(dir.path(), &store, Ipv4Addr::LOCALHOST)?;
+    let without = servers::gateway(dir.path(), &store, Ipv4Addr::LOCALHOST, false)?;
+    let with = servers::gateway(dir.path(), &store, Ipv4Addr::LOCALHOST, true)?;
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     println!("{}\n\n{counted}. Key exchange curve25519 for all.", servers::versions());
@@ -97,7 +111,9 @@ fn bench(rounds: usize, only: &[String]) -> Result<(), String> {
     if wanted("bulk") {
         bench.bulk(&bulk, &store)?;
     }
-    println!("\nA far path is not measured: it needs a queueing discipline (netem) that not every kernel has.");
+    if wanted("far") {
+        far::far(dir.path(), &store, &bulk, rounds, control.as_deref())?;
+    }
     Ok(())
 }
 
