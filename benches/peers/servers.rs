@@ -85,7 +85,22 @@ fn ready(tree: &mut Tree, address: SocketAddrV4, log: &Path) -> Result<(), Strin
 
 /// The gateway that was built with this program, listening on an address of this host's or this thread's namespace.
 pub(crate) fn gateway(dir: &Path, store: &Path, host: Ipv4Addr, cache: bool) -> Result<Server, String> {
-    let name = if cache { "gateway" } else { "gateway-without-cache" };
+    gateway_of(if cache { "gateway" } else { "gateway-without-cache" }, dir, store, host, cache, None)
+}
+
+/// The same without its cache, and with what is called git in this folder.
+pub(crate) fn gateway_with(dir: &Path, store: &Path, git: &Path) -> Result<Server, String> {
+    gateway_of("gateway-with-a-writer", dir, store, Ipv4Addr::LOCALHOST, false, Some(git))
+}
+
+fn gateway_of(
+    name: &str,
+    dir: &Path,
+    store: &Path,
+    host: Ipv4Addr,
+    cache: bool,
+    git: Option<&Path>,
+) -> Result<Server, String> {
     let home = dir.join(name);
     let program = env!("CARGO_BIN_EXE_pullgate");
     said(Command::new(program).arg("init").arg(&home))?;
@@ -103,6 +118,11 @@ pub(crate) fn gateway(dir: &Path, store: &Path, host: Ipv4Addr, cache: bool) -> 
     let script = "exec \"$0\" serve --config \"$1\" 2> \"$2\"";
     let mut command = Command::new("sh");
     command.args(["-c", script, program]).arg(&config).arg(&log);
+    if let Some(folder) = git {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(folder.to_owned()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders).map_err(|e| e.to_string())?);
+    }
     let mut tree = Tree::start(&format!("{name}-{address}"), &mut command)?;
     ready(&mut tree, address, &log)?;
     keygen(&key)?;
@@ -153,6 +173,12 @@ pub(crate) fn git_shell(dir: &Path, store: &Path, host: Ipv4Addr) -> Result<Serv
     let shell = program("git-shell", &[])?;
     let forced = format!("{} -c \"$SSH_ORIGINAL_COMMAND\"", shell.display());
     sshd("sshd + git-shell", dir, host, &forced, format!("{}/acme/", store.display()))
+}
+
+/// OpenSSH with what is called git in this place.
+pub(crate) fn sshd_with(dir: &Path, git: &Path) -> Result<Server, String> {
+    let forced = format!("{} upload-pack", git.display());
+    sshd("sshd with a writer", dir, Ipv4Addr::LOCALHOST, &forced, String::new())
 }
 
 /// OpenSSH with gitolite, on copies: it writes into its repositories.

@@ -1,8 +1,8 @@
 //! The SSH door beside OpenSSH's sshd, on one machine, with the same client and cipher: `just bench-transport`.
 //!
 //! Three servers take part: sshd with git-shell, the gateway without its cache, and the gateway with it. Rounds alternate;
-//! a cell is the median of its rounds. Of bulk, what git itself takes is measured apart and taken away: what is left is what it
-//! costs to bring a byte from git's pipe, or from what is kept, to the client. Over a path of 50 ms the clock counts (`far`).
+//! a cell is the median of its rounds. Bulk comes from a child that does nothing but write, in git's place: what is left is
+//! what it costs to bring a byte from git's pipe, or from what is kept, to the client. Over a path of 50 ms the clock counts (`far`).
 
 #![allow(
     missing_docs,
@@ -30,11 +30,10 @@ mod path;
 mod repos;
 #[path = "../peers/servers.rs"]
 mod servers;
+mod writer;
 
-use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use russh::cipher;
@@ -56,6 +55,9 @@ just bench-transport [--rounds N] [--only WORDS] [--control NAME]
 const AT_ONCE: usize = 4;
 
 fn main() {
+    if writer::was_asked() {
+        return;
+    }
     if let Err(why) = args().and_then(|args| bench(&args)) {
         eprintln!("{why}");
         std::process::exit(2);
@@ -109,7 +111,7 @@ fn bench(args: &Args) -> Result<(), String> {
         bench.polls(&small)?;
     }
     if wanted("bulk") {
-        bench.bulk(&bulk, &store)?;
+        bench.bulk(&bulk, &store, dir.path())?;
     }
     if wanted("far") {
         far::far(dir.path(), &store, &bulk, rounds, control.as_deref())?;
@@ -187,47 +189,60 @@ impl Bench {
         Ok(())
     }
 
-    /// A clone of 256 MB that git copies and hardly works for.
-    fn bulk(&self, repo: &Repo, store: &Path) -> Result<(), Fault> {
-        let gigabytes = repo.pack_bytes as f64 / f64::from(1 << 30);
+    /// 256 MB from a child that only writes them, and a clone of 256 MB that is kept.
+    fn bulk(&self, repo: &Repo, store: &Path, dir: &Path) -> Result<(), Fault> {
+        const GIGABYTE: f64 = (1 << 30) as f64;
+        let folder = writer::put(dir)?;
+        let sshd = servers::sshd_with(dir, &folder.join("git"))?;
+        let piped = servers::gateway_with(dir, store, &folder)?;
         let wish = Wish { wants: repo.all.clone(), ..Wish::default() }.v2();
         println!(
-            "\n| CPU, s/GiB, without git's own | sshd + git-shell | pullgate, from git | times sshd's | pullgate, from what is kept | times sshd's | cipher alone |\n| --- | --- | --- | --- | --- | --- | --- |"
+            "\n| CPU, s/GiB | sshd, from a child | pullgate, from a child | times sshd's | pullgate, from what is kept | times sshd's | the child alone | cipher alone |\n| --- | --- | --- | --- | --- | --- | --- | --- |"
         );
         for (name, cipher, floor) in [
             ("aes128-gcm", cipher::AES_128_GCM, floor::Cipher::Aes128),
             ("aes256-gcm", cipher::AES_256_GCM, floor::Cipher::Aes256),
             ("chacha20-poly1305", cipher::CHACHA20_POLY1305, floor::Cipher::ChaCha20),
         ] {
-            let servers = [&self.sshd, &self.without, &self.with];
-            let (mut git, mut samples) = (Samples::default(), [const { Vec::new() }; 3]);
-            // The first finds cold files, and keeps what the others find.
-            for server in servers {
-                self.one(server, repo, &wish, cipher)?;
-            }
+            let (mut alone, mut samples) = (Vec::new(), [const { Vec::new() }; 3]);
+            // The first keeps what the others find.
+            self.one(&self.with, repo, &wish, cipher)?;
             for _ in 0..self.rounds {
-                git.add(git_alone(&store.join(format!("acme/{}.git", repo.name)), &wish)?, 0.0);
-                for (server, samples) in servers.iter().zip(&mut samples) {
+                alone.push(writer::alone(&folder)? / 1000.0 / (writer::BYTES as f64 / GIGABYTE));
+                for (n, server) in [&sshd, &piped, &self.with].into_iter().enumerate() {
                     server.tree.rest();
                     let cpu = server.tree.cpu();
-                    self.one(server, repo, &wish, cipher)?;
+                    let bytes = match n {
+                        2 => self.one(server, repo, &wish, cipher)?,
+                        _ => self.written(server, repo, cipher)?,
+                    };
                     server.tree.rest();
-                    samples.push(server.tree.cpu() - cpu);
+                    samples[n].push((server.tree.cpu() - cpu) / 1000.0 / (bytes as f64 / GIGABYTE));
                 }
             }
-            let of = |n: usize, less: f64| (median(samples[n].clone()) - less) / 1000.0 / gigabytes;
-            let (sshd, piped, kept) = (of(0, git.first()), of(1, git.first()), of(2, 0.0));
+            let [sshd, piped, kept] = samples.map(median);
             println!(
-                "| {name} | {sshd:.3} | {piped:.3} | {:.2} | {kept:.3} | {:.2} | {:.3} |",
+                "| {name} | {sshd:.3} | {piped:.3} | {:.2} | {kept:.3} | {:.2} | {:.3} | {:.3} |",
                 piped / sshd,
                 kept / sshd,
+                median(alone),
                 floor::seconds_a_gigabyte(floor)
             );
         }
         Ok(())
     }
 
-    fn one(&self, server: &Server, repo: &Repo, wish: &[u8], cipher: cipher::Name) -> Result<(), Fault> {
+    /// What a child that only writes has written.
+    fn written(&self, server: &Server, repo: &Repo, cipher: cipher::Name) -> Result<u64, Fault> {
+        self.runtime.block_on(async {
+            let client = Client::connect_by(&server.door, cipher).await?;
+            let bytes = client.upload_pack(&server.path(&repo.name), 2).await?.all().await?;
+            client.close().await;
+            if bytes == writer::BYTES { Ok(bytes) } else { Err(format!("{bytes} bytes of {}", writer::BYTES)) }
+        })
+    }
+
+    fn one(&self, server: &Server, repo: &Repo, wish: &[u8], cipher: cipher::Name) -> Result<u64, Fault> {
         self.runtime.block_on(async {
             let client = Client::connect_by(&server.door, cipher).await?;
             let mut talk = client.upload_pack(&server.path(&repo.name), 2).await?;
@@ -238,7 +253,7 @@ impl Bench {
             }
             talk.end().await?;
             client.close().await;
-            Ok(())
+            Ok(pack.bytes)
         })
     }
 }
@@ -259,28 +274,6 @@ async fn at_once(server: &Server, many: usize, work: impl AsyncFn(&Client) -> Re
     };
     let (a, b, c, d) = tokio::join!(line(), line(), line(), line());
     a.and(b).and(c).and(d)
-}
-
-/// Milliseconds that git takes for the same answer, into a pipe that somebody reads.
-fn git_alone(repo: &Path, wish: &[u8]) -> Result<f64, Fault> {
-    let cpu = || waited_for();
-    let before = cpu();
-    let mut child = Command::new("git")
-        .args(["upload-pack", "--strict"])
-        .arg(repo)
-        .env("GIT_PROTOCOL", "version=2")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(|e| e.to_string())?;
-    let (mut to, mut from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-    to.write_all(wish).and_then(|()| to.write_all(b"0000")).map_err(|e| e.to_string())?;
-    drop(to);
-    std::io::copy(&mut from, &mut std::io::sink()).map_err(|e| e.to_string())?;
-    match child.wait() {
-        Ok(status) if status.success() => Ok(cpu() - before),
-        other => Err(format!("git upload-pack: {other:?}")),
-    }
 }
 
 /// Milliseconds of processor time of this process's children that have ended.
