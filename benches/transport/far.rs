@@ -176,17 +176,18 @@ impl Rows {
         median(self.0[row].iter().map(what).collect())
     }
 
+    /// A row for each server; the first one is the measure of the others.
     fn print(&self, client: &str, names: &[&str]) {
         let rate = |seen: &Seen| seen.bytes as f64 / 1e6 / seen.rest.as_secs_f64();
         for (row, name) in names.iter().enumerate() {
             let (own, base) = (self.of(row, rate), self.of(0, rate));
             let all: Vec<String> = self.0[row].iter().map(|seen| format!("{:.1}", rate(seen))).collect();
+            let times = if names.len() > 1 { format!("{:.2}", own / base) } else { String::new() };
             let cut = if self.0[row].iter().all(|seen| seen.whole) { "" } else { ", cut short" };
             println!(
-                "| {client} | {name} | {:.2} | {own:.1} ({}{cut}) | {:.2} |",
+                "| {client} | {name} | {:.2} | {own:.1} ({}{cut}) | {times} |",
                 self.of(row, |seen| seen.first.as_secs_f64()),
-                all.join(", "),
-                own / base
+                all.join(", ")
             );
         }
     }
