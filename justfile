@@ -115,10 +115,12 @@ bench-peers *ARGS:
 bench-transport *ARGS:
     cargo bench --bench transport -- {{ARGS}}
 
-# Clients that lie, floods of all kinds, and 10,000 broken conversations against the real daemon, as tables. A short form is in `test`
+# Clients that lie, floods of all kinds, and 10,000 broken conversations against the real daemon, as tables; then ssh-audit and nmap's
+# scripts, where they are installed. A short form is in `test`
 hostile:
     PULLGATE_HOSTILE=long cargo test --test gateway -- --nocapture --test-threads 1 hostile:: hostile_clients:: stalls:: door:: strangers::
     cargo test --test interop -- ssh-audit
+    cargo test --test interop -- nmap
 
 # So many connections that do nothing, a tenth as many half-done handshakes and a fifth as many logins: what each costs, and
 # what a clone takes beside them. A short form is in `test`

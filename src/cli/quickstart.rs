@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::io::{Io, Stop};
-use super::serve::{build, cannot_open, stop_signal};
+use super::serve::{build, cannot_open, signals};
 use super::{Context, exit, known_hosts};
 use crate::admin::fault::{Fault, Kind};
 use crate::daemon::config::{Config, EXAMPLE};
+use crate::daemon::signals::Signals;
 use crate::daemon::sockets::{Handed, Sockets};
 use crate::daemon::{log, serve};
 use crate::store::sample;
@@ -51,24 +52,26 @@ impl Args {
         let house = build(&config)?;
         let runtime = super::serve::runtime()?;
         let _inside = runtime.enter();
-        let stop = stop_signal(|| tracing::debug!("SIGHUP: a quickstart reads no config anew"))?;
+        // Not the gateway's own: it stays up until this function ends.
+        let told = signals(&runtime)?;
         let sockets =
             runtime.block_on(Sockets::open(&config, Handed::default())).map_err(|error| cannot_open(&error))?;
         let open = serve::Open::new(house, sockets);
-        let (tell_stop, told) = tokio::sync::oneshot::channel::<()>();
-        // A sender that is dropped tells as well: however this function ends, the gateway drains.
-        let serving = runtime.spawn(open.serve(None, async move { drop(told.await) }));
+        let own = Signals::default();
+        // However this function ends, the gateway drains.
+        let stop = own.stop.clone().drop_guard();
+        let serving = runtime.spawn(open.serve(None, own));
         let address = &config.ssh.public_address;
         context.io.say(format_args!("the gateway serves at ssh://git@{address}"))?;
         let shown = site.show(&config, context.io).and_then(|()| match self.once {
             true => Ok(()),
             false => {
                 context.io.say("\nThe gateway stays up until Ctrl-C.")?;
-                runtime.block_on(stop);
+                runtime.block_on(told.stop.cancelled());
                 context.io.say("stopping")
             }
         });
-        drop(tell_stop);
+        drop(stop);
         runtime
             .block_on(serving)
             .map_err(|error| Fault::new(Kind::Internal, format!("the gateway failed: {error}")))?

@@ -1,9 +1,7 @@
 //! `pullgate serve`
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
@@ -12,9 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::Context;
 use super::io::Stop;
 use crate::admin::fault::{Fault, Kind};
-use crate::daemon::config::{Config, ConfigError};
+use crate::daemon::config::Config;
 use crate::daemon::house::{BuildError, House, Shell};
-use crate::daemon::reload::Reloader;
+use crate::daemon::signals::Signals;
 use crate::daemon::sockets::{Handed, Sockets};
 use crate::daemon::upgrade::next::StartedBy;
 use crate::daemon::upgrade::successor::{JoinError, Successor};
@@ -85,7 +83,7 @@ struct Made {
     runtime: Runtime,
     house: House,
     sockets: Sockets,
-    stop: Pin<Box<dyn Future<Output = ()>>>,
+    signals: Signals,
 }
 
 /// Nobody served before.
@@ -93,9 +91,9 @@ fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
     let house = build(config)?;
     let runtime = runtime()?;
     // Before the doors are open: a signal that comes at once is not lost.
-    let stop = signals(&runtime, &house, config)?;
+    let signals = signals(&runtime)?;
     let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
-    Ok(Made { runtime, house, sockets, stop })
+    Ok(Made { runtime, house, sockets, signals })
 }
 
 /// Another daemon serves. What can fail without the registry has failed before it is closed there.
@@ -105,15 +103,15 @@ fn take_over(config: &Config, handed: Handed, successor: &Successor) -> Result<M
     let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
     successor.prepared().map_err(|error| cannot_join(&error))?;
     let house = shell.furnish().map_err(|error| cannot_build(&error))?;
-    let stop = signals(&runtime, &house, config)?;
-    Ok(Made { runtime, house, sockets, stop })
+    let signals = signals(&runtime)?;
+    Ok(Made { runtime, house, sockets, signals })
 }
 
 impl Made {
     fn serve(self, started_by: StartedBy, successor: Option<Successor>) -> Result<(), Stop> {
-        let Self { runtime, house, sockets, stop } = self;
+        let Self { runtime, house, sockets, signals } = self;
         let open = serve::Open::new(house, sockets).with_successors(started_by);
-        let served = runtime.block_on(open.serve(successor, stop));
+        let served = runtime.block_on(open.serve(successor, signals));
         // A question to a disk that does not answer must not keep the process.
         runtime.shutdown_timeout(LAST_QUESTIONS);
         Ok(served.map_err(|error| cannot_open(&error))?)
@@ -128,18 +126,6 @@ pub(super) fn runtime() -> Result<Runtime, Fault> {
         .enable_all()
         .build()
         .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))
-}
-
-/// What stops the daemon; and has it read its config anew until then.
-fn signals(runtime: &Runtime, house: &House, config: &Config) -> Result<Pin<Box<dyn Future<Output = ()>>>, Fault> {
-    let (reloader, config) = (house.reloader(), config.file.clone());
-    let _inside = runtime.enter();
-    let stop = stop_signal(move || {
-        let (reloader, config) = (Arc::clone(&reloader), config.clone());
-        // It reads files, and may wait for a disk.
-        drop(tokio::task::spawn_blocking(move || reload(&reloader, &config)));
-    })?;
-    Ok(Box::pin(stop))
 }
 
 fn begin_log(config: &Config) {
@@ -165,59 +151,25 @@ fn cannot_build(error: &BuildError) -> Fault {
     Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint())
 }
 
-/// Takes over what has changed in the config file, and says so in the log.
-fn reload(reloader: &Reloader, file: &Path) {
-    service::reloading();
-    read_anew(reloader, file);
-    service::ready();
-}
-
-fn read_anew(reloader: &Reloader, file: &Path) {
-    match reloader.reopen() {
-        Ok(()) => tracing::info!("SIGHUP: the audit file was opened anew"),
-        Err(error) => {
-            tracing::error!(%error, "SIGHUP: the audit file cannot be opened anew, and the old one is written on")
-        }
-    }
-    let config = match Config::load(file) {
-        Ok(config) => config,
-        Err(error) => {
-            if let ConfigError::Faults { faults, .. } = &error {
-                faults.iter().for_each(|fault| tracing::error!(%fault, "a fault in the config"));
-            }
-            reloader.note(false);
-            return tracing::error!(%error, "SIGHUP: the config cannot be read, and the old one stays; see `pullgate check`");
-        }
-    };
-    let reloaded = reloader.reload(&config);
-    reloader.note(reloaded.is_ok());
-    match reloaded {
-        Ok(later) if later.is_empty() => tracing::info!("SIGHUP: config and host keys were read anew"),
-        Ok(later) => {
-            let later = later.join(", ");
-            tracing::warn!(
-                later,
-                "SIGHUP: config and host keys were read anew; some of what changed needs `pullgate upgrade` or a restart"
-            );
-        }
-        Err(error) => tracing::error!(%error, "SIGHUP: the old config and host keys stay"),
-    }
-}
-
-/// Completes at SIGTERM or SIGINT; what is to be done at SIGHUP is done in between.
-pub(super) fn stop_signal(at_hangup: impl Fn()) -> Result<impl Future<Output = ()>, Fault> {
+/// Has the daemon hear of signals, for as long as the runtime lasts. SIGTERM and SIGINT stop it; SIGHUP has it read its config
+/// anew.
+pub(super) fn signals(runtime: &Runtime) -> Result<Signals, Fault> {
+    let _inside = runtime.enter();
     let listen =
         |kind| signal(kind).map_err(|error| Fault::new(Kind::Internal, format!("signals cannot be received: {error}")));
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     let mut hangup = listen(SignalKind::hangup())?;
-    Ok(async move {
+    let signals = Signals::default();
+    let told = signals.clone();
+    runtime.spawn(async move {
         loop {
             tokio::select! {
-                _ = terminate.recv() => return,
-                _ = interrupt.recv() => return,
+                _ = terminate.recv() => told.stop.cancel(),
+                _ = interrupt.recv() => told.stop.cancel(),
                 // A terminal that is closed, or a log rotation: no reason to cut clones.
-                _ = hangup.recv() => at_hangup(),
+                _ = hangup.recv() => told.hang_up(),
             }
         }
-    })
+    });
+    Ok(signals)
 }

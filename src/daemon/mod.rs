@@ -11,6 +11,7 @@ pub mod repos;
 pub mod serve;
 pub mod service;
 mod serving;
+pub mod signals;
 pub mod sockets;
 pub mod stopping;
 pub mod upgrade;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::config::{Config, Limits};
+use super::config::{Config, ConfigError, Limits};
 use super::meter::Reloads;
+use super::service;
 use crate::audit::Audit;
 use crate::front::ssh::Door;
 use crate::front::ssh::host_keys::{self, HostKeyError};
@@ -26,11 +27,6 @@ impl Reloader {
         Self { doors: watch::Sender::new(door), audit, started, meter: Reloads::default() }
     }
 
-    /// Notes for who watches how an attempt to take a config over ended.
-    pub fn note(&self, taken: bool) {
-        self.meter.note(taken);
-    }
-
     pub(super) fn meter(&self) -> &Reloads {
         &self.meter
     }
@@ -41,16 +37,65 @@ impl Reloader {
 
     /// Has those who come from now on stand before another gate.
     pub(super) fn replace_gate(&self, gate: Gate) {
-        let door = self.doors.borrow().behind(gate);
-        self.doors.send_replace(Arc::new(door));
+        self.doors.send_modify(|door| *door = Arc::new(door.behind(gate)));
     }
 
-    /// Opens the audit file again, which a log rotation may have moved away. Blocks while the disk does.
-    ///
-    /// # Errors
-    /// When it cannot be opened: the old one is written on.
-    pub fn reopen(&self) -> std::io::Result<()> {
-        self.audit.reopen()
+    /// Reads the config anew each time that this is said, until nobody can say it any more.
+    pub(super) async fn at_hangups(self: Arc<Self>, mut hangups: watch::Receiver<u64>) {
+        // The config was read before anybody could say so.
+        let mut read = 0;
+        while let Ok(count) = hangups.wait_for(|count| *count != read).await.map(|count| *count) {
+            read = count;
+            let reloader = Arc::clone(&self);
+            // It reads files, and may wait for a disk.
+            let read = tokio::task::spawn_blocking(move || {
+                service::reloading();
+                reloader.read_anew();
+                service::ready();
+            });
+            if read.await.is_err() {
+                tracing::error!("SIGHUP: the reading of the config ended in a panic");
+            }
+        }
+    }
+
+    /// Takes over what has changed in the config file, and says so in the log. Blocks.
+    fn read_anew(&self) {
+        self.reopen_audit();
+        let config = match Config::load(&self.started.file) {
+            Ok(config) => config,
+            Err(error) => {
+                if let ConfigError::Faults { faults, .. } = &error {
+                    faults.iter().for_each(|fault| tracing::error!(%fault, "a fault in the config"));
+                }
+                self.meter.note(false);
+                return tracing::error!(%error, "SIGHUP: the config cannot be read, and the old one stays; see `pullgate check`");
+            }
+        };
+        let reloaded = self.reload(&config);
+        self.meter.note(reloaded.is_ok());
+        match reloaded {
+            Ok(later) if later.is_empty() => tracing::info!("SIGHUP: config and host keys were read anew"),
+            Ok(later) => {
+                let later = later.join(", ");
+                tracing::warn!(
+                    later,
+                    "SIGHUP: config and host keys were read anew; some of what changed needs `pullgate upgrade` or a restart"
+                );
+            }
+            Err(error) => tracing::error!(%error, "SIGHUP: the old config and host keys stay"),
+        }
+    }
+
+    /// Opens the audit file again, which a log rotation may have moved away; where it cannot be opened, the old one is written
+    /// on. Blocks while the disk does.
+    pub(super) fn reopen_audit(&self) {
+        match self.audit.reopen() {
+            Ok(()) => tracing::info!("SIGHUP: the audit file was opened anew"),
+            Err(error) => {
+                tracing::error!(%error, "SIGHUP: the audit file cannot be opened anew, and the old one is written on");
+            }
+        }
     }
 
     /// Takes a config over: the host keys, whom to believe a client's address, the bounds and clocks of the door, for
@@ -59,13 +104,14 @@ impl Reloader {
     ///
     /// # Errors
     /// The host keys cannot be read or made, and nothing has changed.
-    pub fn reload(&self, next: &Config) -> Result<Vec<&'static str>, HostKeyError> {
+    fn reload(&self, next: &Config) -> Result<Vec<&'static str>, HostKeyError> {
         let keys = host_keys::load_or_make(&next.ssh.host_keys, next.ssh.host_key_kinds)?;
-        let before = Arc::clone(&self.doors.borrow());
-        let door = before.again(keys, next.limits.ssh, next.ssh.public_address.to_string());
-        self.doors.send_replace(Arc::new(
-            door.with_balancers(next.ssh.balancers.clone()).with_exempt(next.limits.guesses_exempt.clone()),
-        ));
+        // In one step: another gate may just be put behind the door.
+        self.doors.send_modify(|door| {
+            let new = door.again(keys, next.limits.ssh, next.ssh.public_address.to_string());
+            let new = new.with_balancers(next.ssh.balancers.clone());
+            *door = Arc::new(new.with_exempt(next.limits.guesses_exempt.clone()));
+        });
         Ok(at_the_next_start(&self.started, next))
     }
 }

@@ -1,15 +1,15 @@
 //! The daemon's day: open the doors, serve, drain.
 
 use std::net::SocketAddr;
-use std::time::Duration;
-
-use rustix::process::{Pid, Signal, kill_process};
+use std::sync::Arc;
 
 use super::house::House;
 use super::service;
 use super::serving::Serving;
+use super::signals::Signals;
 use super::sockets::Sockets;
 use super::upgrade::ask::Asker;
+use super::upgrade::heir::Heir;
 use super::upgrade::next::{StartedBy, UpgradeError};
 use super::upgrade::successor::Successor;
 use crate::front::control::listener::BindError;
@@ -88,39 +88,49 @@ impl Open {
         Self { started_by: Some(started_by), ..self }
     }
 
-    /// Serves until `stop` completes, or another process serves in the place of this one; then accepts nobody new, lets what
+    /// Serves until it is told to stop, or another process serves in the place of this one; then accepts nobody new, lets what
     /// runs come to its end for the time of [`super::config::Limits::drain`], and cuts the rest. `successor` is told first
     /// that the doors are open.
     ///
     /// # Errors
     /// [`ServeError::Lost`]
-    pub async fn serve(self, successor: Option<Successor>, stop: impl Future<Output = ()>) -> Result<(), ServeError> {
+    pub async fn serve(self, successor: Option<Successor>, signals: Signals) -> Result<(), ServeError> {
         let (asker, mut asks) = Asker::new();
+        let reloader = self.house.reloader();
+        let reading = tokio::spawn(Arc::clone(&reloader).at_hangups(signals.hangups()));
         let mut serving = Serving::begin(self, asker);
         serving.let_in();
         if let Some(successor) = successor {
             serving.is_the_daemon(successor).await;
         }
         service::ready();
-        tokio::pin!(stop);
         let ending = loop {
             let ask = tokio::select! {
-                () = &mut stop => break Ending::Stop,
+                biased;
+                () = signals.stop.cancelled() => break Ending::Stop,
                 Some(ask) = asks.recv() => ask,
             };
             tracing::info!(by = ask.by, "another process is to take the place of this one");
-            let upgraded = serving.upgrade().await;
-            let ending = match &upgraded {
-                Ok(next) => {
-                    tracing::info!(next, "another process serves; this one brings to an end what it has begun");
-                    Some(Ending::Handed(*next))
+            let read = *signals.hangups().borrow();
+            let (answer, ending) = match serving.upgrade(&signals.stop).await {
+                Ok(heir) => {
+                    tracing::info!(
+                        next = heir.id(),
+                        "another process serves; this one brings to an end what it has begun"
+                    );
+                    // Before the operator hears of it, who may then do to this one what is not meant for the other.
+                    heir.pass_on_a_stop(&signals).await;
+                    (Ok(heir.id()), Some(Ending::Handed(heir, read)))
                 }
                 Err(error) => {
-                    tracing::error!(%error, "another process cannot take the place of this one");
-                    matches!(error, UpgradeError::Lost(_)).then_some(Ending::Lost)
+                    if !signals.stop.is_cancelled() {
+                        tracing::error!(%error, "another process cannot take the place of this one");
+                    }
+                    let ending = matches!(error, UpgradeError::Lost(_)).then_some(Ending::Lost);
+                    (Err(error), ending)
                 }
             };
-            if ask.answer.send(upgraded).is_err() {
+            if ask.answer.send(answer).is_err() {
                 tracing::debug!("whoever asked for it has gone");
             }
             if let Some(ending) = ending {
@@ -128,29 +138,30 @@ impl Open {
             }
         };
         drop(asks);
-        if let Ending::Handed(next) = ending {
-            // A signal that came meanwhile was meant for whoever serves.
-            pass_on(&mut stop, next).await;
+        // From here on nothing that is read anew would count.
+        reading.abort();
+        let handed = matches!(ending, Ending::Handed(..));
+        let end = serving.end(handed);
+        let hangups = async {
+            if let Ending::Handed(heir, read) = &ending {
+                heir.pass_on_hangups(&signals, *read, &reloader).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            // First: what is to be passed on is passed on, however soon this one ends.
+            () = hangups => {}
+            () = end => {}
         }
-        serving.end(&ending).await;
         if matches!(ending, Ending::Lost) { Err(ServeError::Lost) } else { Ok(()) }
     }
 }
 
 /// Why it does not serve any more.
-pub(super) enum Ending {
+enum Ending {
     Stop,
-    Handed(u32),
+    /// Somebody else serves, who was started when the config was to be read anew for so many times.
+    Handed(Heir, u64),
     Lost,
-}
-
-async fn pass_on(stop: impl Future<Output = ()>, next: u32) {
-    if tokio::time::timeout(Duration::ZERO, stop).await.is_err() {
-        return;
-    }
-    let process = i32::try_from(next).ok().and_then(Pid::from_raw);
-    match process.map(|process| kill_process(process, Signal::TERM)) {
-        Some(Ok(())) => {}
-        other => tracing::error!(?other, next, "the process that serves cannot be told to stop"),
-    }
 }

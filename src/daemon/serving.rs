@@ -7,9 +7,11 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::house::House;
-use super::serve::{Ending, Open};
+use super::serve::Open;
 use super::sockets::Sockets;
+use super::upgrade::LAST_WORD;
 use super::upgrade::ask::Asker;
+use super::upgrade::heir::Heir;
 use super::upgrade::next::{Next, StartedBy, UpgradeError};
 use super::upgrade::successor::Successor;
 use super::{meter, service, stopping};
@@ -94,15 +96,19 @@ impl Serving {
         }
     }
 
-    /// Has another process take the place of this one. When it cannot, this one goes on.
-    pub(super) async fn upgrade(&mut self) -> Result<u32, UpgradeError> {
+    /// Has another process take the place of this one. When it cannot, this one goes on, or is over if it is to stop.
+    pub(super) async fn upgrade(&mut self, stop: &CancellationToken) -> Result<Heir, UpgradeError> {
         let started_by = self.started_by.clone().ok_or(UpgradeError::Stopping)?;
         let sockets = Arc::clone(&self.sockets);
-        let next = blocking(move || Next::start(&started_by, &sockets)).await??;
+        let next = Arc::new(blocking(move || Next::start(&started_by, &sockets)).await??);
+        said(&next, Next::prepared, stop).await?;
         // Who comes from now on waits in the kernel's queue for whoever accepts again.
         self.ends.accepting.cancel();
-        let handed = self.hand_over(next).await;
-        if let Err(error) = &handed {
+        let handed = self.hand_over(next, stop).await;
+        if let Err(error) = &handed
+            // What is begun needs no registry, and nothing more begins.
+            && !stop.is_cancelled()
+        {
             tracing::warn!(%error, "another process could not take over: this one opens the registry again");
             // Those inside stand before a gate that is closed for good: they are to come again.
             std::mem::take(&mut self.ends.staying).cancel();
@@ -113,9 +119,14 @@ impl Serving {
     }
 
     /// Closes the registry, and lets the next process open it. The next one is ended when this fails.
-    async fn hand_over(&mut self, next: Next) -> Result<u32, UpgradeError> {
-        if tokio::time::timeout(SETTLE, self.house.door.decided()).await.is_err() {
-            tracing::info!("some who are connected have not asked for anything yet: they may have to come again");
+    async fn hand_over(&mut self, next: Arc<Next>, stop: &CancellationToken) -> Result<Heir, UpgradeError> {
+        let settled = tokio::time::timeout(SETTLE, self.house.door.decided());
+        match stop.run_until_cancelled(settled).await {
+            None => return Err(UpgradeError::Stopping),
+            Some(Err(_)) => {
+                tracing::info!("some who are connected have not asked for anything yet: they may have to come again");
+            }
+            Some(Ok(())) => {}
         }
         let admin = self.house.admin.clone();
         blocking(move || admin.close()).await?;
@@ -130,19 +141,17 @@ impl Serving {
             audit.unchain();
         };
         blocking(give_back).await?;
-        let next = blocking(move || next.released().map(|()| next)).await??;
-        let id = next.id();
-        service::handed_to(id);
-        next.yours();
+        said(&next, Next::released, stop).await?;
+        // It serves: there is no way back.
+        let heir = Arc::into_inner(next).and_then(Next::yours).ok_or(UpgradeError::Stopping)?;
         self.sockets.control.leave();
-        Ok(id)
+        Ok(heir)
     }
 
-    /// Lets what runs come to its end, and leaves everything in its place.
-    pub(super) async fn end(self, ending: &Ending) {
+    /// Lets what runs come to its end, and leaves everything in its place, which somebody else may have been `handed`.
+    pub(super) async fn end(self, handed: bool) {
         let Self { house, sockets, ends, mut doors, mut watched, mut background, started_by: _, asker: _ } = self;
         let limit = house.config.limits.drain;
-        let handed = matches!(ending, Ending::Handed(_));
         if !handed {
             service::stopping();
         }
@@ -178,6 +187,30 @@ impl Serving {
         drop(said);
         tracing::info!("stopped");
     }
+}
+
+/// Waits for what the next process says. A daemon that is to stop meanwhile tells that one to stop; what it says last counts:
+/// whoever has begun to serve is not taken away from its clients.
+async fn said(
+    next: &Arc<Next>,
+    says: fn(&Next) -> Result<(), UpgradeError>,
+    stop: &CancellationToken,
+) -> Result<(), UpgradeError> {
+    let other = Arc::clone(next);
+    let mut said = std::pin::pin!(blocking(move || says(&other)));
+    if let Some(said) = stop.run_until_cancelled(&mut said).await {
+        return said?;
+    }
+    tracing::info!("stopping: the process that was to take over is ended");
+    next.stop();
+    let last = match tokio::time::timeout(LAST_WORD, &mut said).await {
+        Ok(said) => said,
+        Err(_) => {
+            next.kill();
+            said.await
+        }
+    };
+    last?.map_err(|_| UpgradeError::Stopping)
 }
 
 async fn close_metrics(watched: &mut Option<(CancellationToken, JoinHandle<()>)>) {

@@ -11,10 +11,15 @@
 //!
 //! Whatever fails before `serving`: the new one is ended, and the old one opens the registry again and serves on.
 //!
+//! A daemon that is told to stop before `serving` ends the new one, by the process that it started, and comes to its own end;
+//! from then on it passes that on, as well as that the config is to be read anew: the new one has read it before.
+//!
 //! - `line`: what they say, and how
 //! - [`next`]: the old one's end; [`successor`]: the new one's
+//! - `heir`: the new one as the old one sees it when it serves
 
 pub(super) mod ask;
+pub(super) mod heir;
 mod line;
 pub mod next;
 pub mod successor;
@@ -29,3 +34,5 @@ pub const FLAG: &str = "--successor";
 /// How long each step may take before it is given up. To open a registry of a million keys that was closed well takes some
 /// seconds.
 const STEP: Duration = Duration::from_secs(120);
+/// How long the new one may take to end when it is told to. If it has begun to serve, it says so in this time, and is not killed.
+pub(super) const LAST_WORD: Duration = Duration::from_secs(5);

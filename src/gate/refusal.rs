@@ -111,6 +111,8 @@ pub enum Declined {
     Unavailable,
     /// Too much is going on.
     Busy,
+    /// The key has as many connections as one may.
+    Crowded,
 }
 
 /// Why, in truth. Its `Display` is for records and operators.
@@ -169,6 +171,7 @@ impl fmt::Display for Reason {
                 Declined::Sha1Signature => "the login was signed with SHA-1",
                 Declined::Unavailable => "the registry could not say who this is",
                 Declined::Busy => "too much is going on",
+                Declined::Crowded => "the key has too many connections",
             }),
         }
     }
@@ -193,7 +196,7 @@ impl Reason {
             Self::Declined(Declined::Push(text) | Declined::BadPath(text, _) | Declined::NotServed(text)) => {
                 printable(text, ECHO)
             }
-            Self::Declined(Declined::Sha1Signature | Declined::Unavailable | Declined::Busy)
+            Self::Declined(Declined::Sha1Signature | Declined::Unavailable | Declined::Busy | Declined::Crowded)
             | Self::Expired { .. }
             | Self::Suspended { .. }
             | Self::Rotated { .. }
@@ -220,7 +223,7 @@ impl Reason {
             Self::Declined(Declined::BadPath(..)) => Code::BadPath,
             Self::Declined(Declined::NotServed(_)) => Code::NotServed,
             Self::Declined(Declined::Sha1Signature) => Code::Sha1Signature,
-            Self::Declined(Declined::Busy) => Code::Busy,
+            Self::Declined(Declined::Busy | Declined::Crowded) => Code::Busy,
         }
     }
 
@@ -286,6 +289,9 @@ impl Reason {
                     .to_owned()
             }
             Self::Declined(Declined::Busy) => "too many requests at the moment; try again in a minute".to_owned(),
+            Self::Declined(Declined::Crowded) => {
+                format!("{who} has too many connections open; close some or try again in a minute, or let fewer agents share a key")
+            }
         }
     }
 }

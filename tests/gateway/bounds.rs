@@ -2,10 +2,11 @@
 
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::harness::{Gateway, wait_until};
+use crate::harness::{Gateway, run, wait_until};
 use crate::raw::{Client, Door, Fault};
 use crate::watcher::{Numbers, watched};
 
@@ -131,4 +132,98 @@ fn bounds_on_work_are_counted() {
     });
     let unserved = Numbers::of(address).by("pullgate_fetches_unserved_total", "code");
     assert_eq!(unserved, [("busy".to_owned(), 4), ("timed-out".to_owned(), 1)].into());
+}
+
+/// Connections of ssh that stay open and ask for nothing, each below a name.
+fn stays(gateway: &Gateway, key: &Path, name: &str) -> String {
+    let path = format!("ControlPath={}", gateway.path(name).display());
+    gateway.ssh(key, &["-o", "ControlMaster=yes", "-o", &path, "-fN"], &[]).ok();
+    path
+}
+
+fn leaves(gateway: &Gateway, key: &Path, path: &str) {
+    gateway.ssh(key, &["-o", path, "-O", "exit"], &[]).ok();
+}
+
+#[test]
+fn a_key_with_too_many_connections_is_told_so_and_served_when_one_ends() {
+    let limit = "connections_per_key";
+    let (gateway, address, _) = bounded(&[(limit, "2"), ("login_seconds", "20")]);
+    let (ci, other) = (gateway.path("ci"), gateway.key("other", &["acme/app"]));
+    let url = gateway.url("acme/app");
+    let startups = || Numbers::of(address).get("pullgate_ssh_startups");
+    let clone = |key: &Path, copy: &str| gateway.git(key, &["clone", "-q", &url, copy]);
+    let (first, second) = (stays(&gateway, &ci, "s1"), stays(&gateway, &ci, "s2"));
+    wait_until("both are logged in", || startups() == 0.0);
+    assert_eq!(hits(address, limit), 0.0, "two may be there");
+
+    let said = clone(&ci, "third").failed();
+    let hint = "too many connections open; close some or try again in a minute, or let fewer agents share a key [busy]";
+    assert!(said.contains("fatal: remote error: key acme/ci (SHA256:") && said.contains(hint), "{said}");
+    crate::scene::same_id_in_the_audit(&gateway, &said, "busy");
+    assert!(gateway.audit().contains("the key has too many connections"), "the record says which limit");
+    assert_eq!(hits(address, limit), 1.0);
+    let greeting = gateway.ssh(&ci, &["-T"], &[]);
+    assert!(greeting.code == Some(128) && greeting.err.contains(hint), "{greeting:?}");
+    assert!(gateway.log().contains("connections_per_key") && gateway.log().contains("acme/ci"), "{}", gateway.log());
+    // It is this key's matter alone.
+    clone(&other, "of-another").ok();
+
+    // Somebody who is one too many, and stays: told so on each command, until there is a place.
+    let waiting = stays(&gateway, &ci, "s3");
+    let shared = |copy: &str| {
+        let ssh = format!("{} -o {waiting}", gateway.ssh_line(&ci));
+        run(gateway.git_command(&ci).env("GIT_SSH_COMMAND", ssh).args(["clone", "-q", &url, copy]))
+    };
+    assert_eq!(startups(), 1.0, "it counts as one that is not logged in");
+    assert!(shared("fourth").failed().contains("[busy]"));
+    leaves(&gateway, &ci, &first);
+    wait_until("a place is free", || Numbers::of(address).get("pullgate_ssh_connections_open") == 2.0);
+    shared("fifth").ok();
+    assert_eq!(startups(), 0.0, "it is one of two now");
+    assert!(clone(&ci, "sixth").failed().contains("[busy]"));
+    leaves(&gateway, &ci, &second);
+    wait_until("another place is free", || Numbers::of(address).get("pullgate_ssh_connections_open") == 1.0);
+    clone(&ci, "seventh").ok();
+    assert_eq!(hits(address, limit), 4.0);
+    leaves(&gateway, &ci, &waiting);
+}
+
+/// It would else take one of all places for as long as it likes.
+#[test]
+fn who_is_one_too_many_and_asks_for_nothing_is_ended_by_the_clock_of_the_login() {
+    let (gateway, address, _) = bounded(&[("connections_per_key", "1"), ("login_seconds", "2")]);
+    let key = gateway.path("ci");
+    let first = stays(&gateway, &key, "s1");
+    let second = stays(&gateway, &key, "s2");
+    met(address, "login_seconds");
+    let checks = |path: &str| gateway.ssh(&key, &["-o", path, "-O", "check"], &[]).code == Some(0);
+    wait_until("the second is ended", || !checks(&second));
+    assert!(checks(&first), "who has a place keeps it");
+    leaves(&gateway, &key, &first);
+}
+
+/// What another key is called that takes its place, and which kind of key it is, changes nothing of the count.
+#[test]
+fn each_key_of_a_rotation_and_each_account_key_has_places_of_its_own() {
+    let (gateway, address, _) = bounded(&[("connections_per_key", "1")]);
+    let (old, url) = (gateway.path("ci"), gateway.url("acme/app"));
+    let new = gateway.keygen("new", &["ed25519"]);
+    let public = gateway.path("new.pub").display().to_string();
+    gateway.pullgate(["key", "rotate", "acme/ci", "--key", &public, "--overlap", "1h"]).ok();
+    let person = gateway.keygen("person", &["ed25519"]);
+    let public = gateway.path("person.pub").display().to_string();
+    gateway.pullgate(["account-key", "add", "acme", "person", "--key", &public]).ok();
+    for (key, name) in [(&old, "s1"), (&new, "s2"), (&person, "s3")] {
+        gateway.git(key, &["ls-remote", &url]).ok();
+        wait_until("it has left", || {
+            let numbers = Numbers::of(address);
+            numbers.get("pullgate_ssh_connections_open") == f64::from(u8::from(name > "s1") + u8::from(name > "s2"))
+        });
+        stays(&gateway, key, name);
+        assert!(gateway.git(key, &["ls-remote", &url]).failed().contains("[busy]"), "{name}");
+    }
+    for (key, name) in [(&old, "s1"), (&new, "s2"), (&person, "s3")] {
+        leaves(&gateway, key, &format!("ControlPath={}", gateway.path(name).display()));
+    }
 }

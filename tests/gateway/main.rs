@@ -60,6 +60,7 @@ mod strangers;
 mod threats;
 mod timing;
 mod tree;
+mod upgrade_signals;
 mod upgrades;
 mod waits;
 mod watcher;

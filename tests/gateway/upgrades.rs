@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use crate::harness::{Gateway, program, run, wait_until};
 
 /// A slow line to the gateway: what it sends goes on a piece at a time. Its port.
-fn slow_line(gateway: &Gateway) -> u16 {
+pub(crate) fn slow_line(gateway: &Gateway) -> u16 {
     let (listener, to) = (TcpListener::bind("127.0.0.1:0").unwrap(), gateway.port());
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || {
@@ -53,7 +53,7 @@ impl Drop for Over<'_> {
 }
 
 /// Some megabytes that no compression makes smaller.
-fn large_repo(gateway: &Gateway, name: &str) -> PathBuf {
+pub(crate) fn large_repo(gateway: &Gateway, name: &str) -> PathBuf {
     let bare = gateway.repo(name);
     let noise: String = std::iter::repeat_with(|| format!("{:016x}\n", fastrand())).take(400_000).collect();
     gateway.commit(&bare, "noise", &noise);
@@ -66,7 +66,7 @@ fn fastrand() -> u64 {
     RandomState::new().hash_one(0)
 }
 
-fn ended(process: Pid) -> bool {
+pub(crate) fn ended(process: Pid) -> bool {
     test_kill_process(process).is_err()
 }
 

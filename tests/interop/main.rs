@@ -23,6 +23,7 @@ mod messages;
 mod offer;
 mod others;
 mod python;
+mod scans;
 #[path = "../gateway/scene.rs"]
 mod scene;
 mod table;
@@ -50,7 +51,7 @@ fn main() {
     let required = std::env::var_os("PULLGATE_INTEROP").is_some_and(|value| value == "require");
     let clients = clients::checks().into_iter().chain(python::checks()).chain(jgit::checks());
     let clients = clients.map(|check| trial(with_row(check), required));
-    let others = others::checks().into_iter().chain(offer::checks()).chain(messages::checks());
+    let others = others::checks().into_iter().chain(scans::checks()).chain(offer::checks()).chain(messages::checks());
     let others = others.map(|check| trial(check, required));
     let conclusion = libtest_mimic::run(&args, clients.chain(others).collect());
     if !args.list {

@@ -46,7 +46,7 @@ fn offer(site: &Site) -> Offer {
 const PAGE: &str = include_str!("../../docs/ci/README.md");
 
 /// The names in a row of the page's table, in its column of what is offered: always (1), or by an option too (2).
-fn row(name: &str, column: usize) -> Vec<String> {
+pub(crate) fn row(name: &str, column: usize) -> Vec<String> {
     let row = PAGE.lines().find(|line| line.starts_with(&format!("| {name} |"))).unwrap();
     let cell = row.split('|').nth(column + 1).unwrap();
     cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()

@@ -65,6 +65,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     }
     for (key, bound) in [
         ("slots", &mut git.slots.slots),
+        ("connections_per_key", &mut ssh.connections_per_key),
         ("guesses_per_network", &mut ssh.guesses),
         ("slots_per_key", &mut git.slots.per_key),
         ("slots_per_repository", &mut git.slots.per_repository),

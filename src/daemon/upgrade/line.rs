@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, Shutdown, SocketFlags, SocketType, recvmsg, sendmsg, shutdown, socketpair,
 };
 use serde::{Deserialize, Serialize};
 
@@ -132,6 +132,13 @@ impl Line {
             Ok(Word::Failed { fact, hint }) => Err(LineError::Failed { fact, hint }),
             Ok(word) => Ok((word, descriptors)),
             Err(_) => Err(unknown(&String::from_utf8_lossy(text))),
+        }
+    }
+
+    /// Nothing more is said or heard: who waits hears that the other end is gone.
+    pub(super) fn close(&self) {
+        if let Err(error) = shutdown(&self.0, Shutdown::Both) {
+            tracing::debug!(%error, "a line to another process cannot be closed");
         }
     }
 

@@ -5,9 +5,13 @@ use std::os::fd::AsFd as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::heir::Heir;
 use super::line::{Line, LineError, Word};
 use super::{FLAG, STEP};
 use crate::daemon::house::BuildError;
+use crate::daemon::service;
 use crate::daemon::sockets::Sockets;
 
 /// What the daemon was started by: the same is started again, whatever file has the name by then.
@@ -74,7 +78,7 @@ pub(in crate::daemon) struct Next {
 }
 
 impl Next {
-    /// Starts it, hands it the sockets, and waits until nothing but the registry is missing. Blocks.
+    /// Starts it, and hands it the sockets. Blocks while the disk does.
     pub(in crate::daemon) fn start(by: &StartedBy, sockets: &Sockets) -> Result<Self, UpgradeError> {
         let failed = |error| UpgradeError::Start { program: by.program.clone(), error };
         let (line, theirs) = Line::pair().map_err(failed)?;
@@ -92,8 +96,12 @@ impl Next {
         descriptors.extend(sockets.metrics.iter().map(|listener| listener.as_fd()));
         let (ssh, managed, metrics) = (sockets.ssh.len(), sockets.managed, sockets.metrics.is_some());
         next.line.say(&Word::Sockets { ssh, managed, metrics }, &descriptors)?;
-        next.line.expect(&Word::Prepared, STEP)?;
         Ok(next)
+    }
+
+    /// Waits until nothing but the registry is missing. Blocks.
+    pub(in crate::daemon) fn prepared(&self) -> Result<(), UpgradeError> {
+        Ok(self.line.expect(&Word::Prepared, STEP)?)
     }
 
     /// Lets it open the registry, and waits until it serves. Blocks.
@@ -102,17 +110,34 @@ impl Next {
         Ok(self.line.expect(&Word::Serving, STEP)?)
     }
 
-    /// Its process id.
-    pub(in crate::daemon) fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+    /// Tells it to stop: it ends, or serves already, says so, and stops in its turn as any daemon does.
+    pub(in crate::daemon) fn stop(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Ends it, and whoever waits for its word.
+    pub(in crate::daemon) fn kill(&self) {
+        self.signal(Signal::KILL);
+        // It may have left its end of the line to a process of its own.
+        self.line.close();
+    }
+
+    fn signal(&self, signal: Signal) {
+        // Nobody has waited for it yet: its number is its own.
+        let Some(child) = &self.child else { return };
+        if let Err(error) = kill_process(Pid::from_child(child), signal) {
+            tracing::warn!(%error, ?signal, "a process that was to take over cannot be ended");
+        }
     }
 
     /// Lets it be the daemon from now on.
-    pub(in crate::daemon) fn yours(mut self) {
+    pub(in crate::daemon) fn yours(mut self) -> Option<Heir> {
+        let mut child = self.child.take()?;
+        let heir = Heir::new(&child);
+        service::handed_to(heir.id());
         if let Err(error) = self.line.say(&Word::Yours, &[]) {
             tracing::error!(%error, "the new process serves, and cannot be told that it is the daemon now");
         }
-        let Some(mut child) = self.child.take() else { return };
         // It is to outlive this one. If it does not, somebody has to say so.
         let watch = move || match child.wait() {
             // It was stopped, or another one took its place.
@@ -123,6 +148,7 @@ impl Next {
         if let Err(error) = std::thread::Builder::new().name("successor".to_owned()).spawn(watch) {
             tracing::warn!(%error, "no thread to watch the process that serves now");
         }
+        Some(heir)
     }
 }
 

@@ -15,6 +15,7 @@ use super::channel::ChannelState;
 use super::guesses::{self, Standing};
 use super::listener::Startup;
 use super::meter::Limit;
+use super::shares::Share;
 use super::stay::Stay;
 use crate::audit::Subject;
 use crate::gate::{Admission, Declined};
@@ -42,7 +43,10 @@ pub(super) struct Connection {
     pub(super) proven: Option<Admission>,
     /// Written in one place: by `auth_succeeded`, from `proven`.
     pub(super) who: Option<Arc<Who>>,
+    /// What it holds as long as it counts as one that is not logged in.
     pub(super) startup: Option<Startup>,
+    /// Its place among the connections of its key, which it gets at the login, or with a command when one is free.
+    share: Option<Share>,
     probes: usize,
     /// How many keys were offered that nobody registered.
     guesses: u32,
@@ -65,6 +69,7 @@ impl Connection {
             proven: None,
             who: None,
             startup: Some(startup),
+            share: None,
             probes: 0,
             guesses: 0,
             tried: Tried::Nothing,
@@ -133,13 +138,39 @@ impl Connection {
         }
     }
 
+    /// Takes a place among the connections of its key, if it has none; without one it goes on as one that is not logged in.
+    pub(super) fn settle(&mut self) {
+        if self.share.is_none() {
+            // The key that was proved: what was offered before says nothing.
+            let key = self.who.as_ref().and_then(|who| who.subject().fingerprint);
+            self.share = key.and_then(|key| self.door.shares.take(key));
+        }
+        if self.share.is_some()
+            && let Some(startup) = self.startup.take()
+        {
+            startup.logged_in();
+        }
+    }
+
+    /// Whom a command is answered as: who is logged in, or, where its key has no place for it, somebody who is told so.
+    fn asks(&mut self) -> Option<Arc<Who>> {
+        let who = self.who.clone()?;
+        self.settle();
+        if self.share.is_some() {
+            return Some(who);
+        }
+        self.door.meter.met(Limit::ConnectionsPerKey);
+        self.span.in_scope(|| self.door.shares.tell(who.subject()));
+        Some(Arc::new(Who::ToldOnly(Declined::Crowded, who.subject().clone())))
+    }
+
     /// Starts the answer to the first command of a channel.
     pub(super) fn start(&mut self, channel: ChannelId, session: &mut Session, command: Command) -> Result<()> {
-        let started = self.who.clone().zip(self.channels.get_mut(&channel)).and_then(|(who, state)| {
-            let out = state.take_out()?;
-            Some((who, state, out))
-        });
-        let Some((who, state, out)) = started else {
+        let out = self.channels.get_mut(&channel).and_then(ChannelState::take_out);
+        // A second command asks for nothing.
+        let who = if out.is_some() { self.asks() } else { None };
+        let state = self.channels.get_mut(&channel);
+        let (Some(who), Some(state), Some(out)) = (who, state, out) else {
             // A second command on one channel (RFC 4254 §6.5 allows one), or nobody to answer.
             self.note("a second command on one channel");
             return Ok(session.channel_failure(channel)?);

@@ -94,9 +94,7 @@ impl Handler for Connection {
             self.span.record("key", tracing::field::display(key));
         }
         self.who = Some(Arc::new(who));
-        if let Some(startup) = self.startup.take() {
-            startup.logged_in();
-        }
+        self.settle();
         Ok(())
     }
 

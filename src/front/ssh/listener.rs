@@ -184,7 +184,7 @@ async fn talk(
         () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
             if !logged_in.is_cancelled() {
                 door.meter.met(Limit::Login);
-                return tracing::debug!("a peer did not log in in time");
+                return tracing::debug!("a peer did not log in in time, or asked for nothing while its key has no place for it");
             }
             tokio::select! {
                 ended = &mut session => ended,

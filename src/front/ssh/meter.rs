@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Limit {
     Connections,
+    ConnectionsPerKey,
     Startups,
     StartupsPerNetwork,
     Banner,
@@ -20,8 +21,9 @@ pub(super) enum Limit {
 }
 
 impl Limit {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Connections,
+        Self::ConnectionsPerKey,
         Self::Startups,
         Self::StartupsPerNetwork,
         Self::Banner,
@@ -35,6 +37,7 @@ impl Limit {
     fn word(self) -> &'static str {
         match self {
             Self::Connections => "connections",
+            Self::ConnectionsPerKey => "connections_per_key",
             Self::Startups => "startups",
             Self::StartupsPerNetwork => "startups_per_network",
             Self::Banner => "banner_seconds",
@@ -117,7 +120,7 @@ impl Meter {
         );
         registry.register(
             "pullgate_ssh_limit_hits",
-            "How often a bound or a clock of [limits] turned a connection, a channel or a key away, by its name there",
+            "How often a bound or a clock of [limits] turned a connection, a command, a channel or a key away, by its name there",
             self.limits.clone(),
         );
     }

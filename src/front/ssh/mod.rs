@@ -15,6 +15,7 @@ mod meter;
 mod places;
 pub mod proxy;
 mod quiet;
+mod shares;
 mod stay;
 
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ use guesses::Guesses;
 pub use meter::Meter;
 use places::Places;
 use quiet::Quiet;
+use shares::Shares;
 
 /// The bounds and clocks of the door.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,8 @@ pub struct Settings {
     pub startups_per_network: usize,
     /// Connections in all.
     pub connections: usize,
+    /// Connections of one key at the same time. 0: any number.
+    pub connections_per_key: usize,
     /// Channels of one connection at the same time.
     pub channels: usize,
     /// Keys that a peer may offer on one connection.
@@ -78,6 +82,8 @@ impl Default for Settings {
             startups: 1000,
             startups_per_network: 600,
             connections: 4096,
+            // A thousand agents may share a key and come twice; the other half of the places is for other keys.
+            connections_per_key: 2048,
             // Clients that share a connection open one channel for each fetch; OpenSSH's own server allows ten.
             channels: 10,
             // An agent may hold many keys, and the right one may be the last.
@@ -107,6 +113,7 @@ pub struct Door {
     /// Who may say in front of a connection whose it is.
     balancers: Vec<IpNet>,
     places: Arc<Places>,
+    shares: Shares,
     guesses: Guesses,
     /// For those who have nothing in common with us.
     odd: Arc<Quiet>,
@@ -130,6 +137,7 @@ impl Door {
             undecided: TaskTracker::new(),
             balancers: Vec::new(),
             places: Arc::new(Places::new(&settings)),
+            shares: Shares::new(settings.connections_per_key),
             guesses: Guesses::new(settings.guesses),
             odd: Arc::default(),
             unread: Pool::default(),
@@ -146,8 +154,9 @@ impl Door {
             true => Arc::clone(&self.places),
             false => Arc::new(Places::new(&settings)),
         };
+        let shares = self.shares.again(settings.connections_per_key);
         let guesses = self.guesses.again(settings.guesses);
-        Self { settings, public_address, config, places, guesses, ..self.clone() }
+        Self { settings, public_address, config, places, shares, guesses, ..self.clone() }
     }
 
     /// The same door in front of another gate, for those who come from now on.
