@@ -1,6 +1,7 @@
 //! The state of one connection, and what its callbacks do.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -33,8 +34,12 @@ pub(super) enum ConnectionError {
     Guesses,
 }
 
+/// One connection, as the library calls it back. In a box: the task that the library makes of it has room for it several times
+/// over, for as long as the connection lasts.
+pub(super) struct Connection(Box<State>);
+
 /// The state of one connection.
-pub(super) struct Connection {
+pub(super) struct State {
     pub(super) door: Arc<Door>,
     pub(super) subject: Subject,
     /// Around what is logged of this connection: the library calls back from a task of its own.
@@ -60,9 +65,23 @@ pub(super) struct Connection {
 
 pub(super) type Result<T, E = ConnectionError> = std::result::Result<T, E>;
 
+impl Deref for Connection {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.0
+    }
+}
+
 impl Connection {
     pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup, stay: Stay) -> Self {
-        Self {
+        Self(Box::new(State {
             door,
             subject,
             span: Span::current(),
@@ -76,9 +95,11 @@ impl Connection {
             refused: BTreeSet::new(),
             channels: HashMap::new(),
             stay,
-        }
+        }))
     }
+}
 
+impl State {
     /// Whether an offered key may go on to prove itself. Grants nothing and remembers nothing but the count.
     pub(super) fn offered(&mut self, key: &SshKey) -> Result<bool> {
         let _entered = self.span.clone().entered();
@@ -229,7 +250,7 @@ impl Connection {
     }
 }
 
-impl Drop for Connection {
+impl Drop for State {
     fn drop(&mut self) {
         let _entered = self.span.clone().entered();
         // Who never tried to log in (a port scan, a balancer's probe) is no decision of ours.

@@ -206,9 +206,9 @@ impl Handler for Connection {
             && let Some(feed) = &mut state.feed
             && let Err(inbound::Flooded) = feed.push(data)
         {
-            self.span.in_scope(|| tracing::warn!("a client sent more than it may on a channel"));
             // The task sees it too, tells the client why, and closes.
             state.feed = None;
+            self.span.in_scope(|| tracing::warn!("a client sent more than it may on a channel"));
         }
         Ok(())
     }

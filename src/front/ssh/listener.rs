@@ -163,7 +163,7 @@ async fn talk(
     let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
     let connection = Connection::new(Arc::clone(&door), subject, startup, stay);
     // The SSH library reads the head of each packet by itself: half as many system calls for what clients send.
-    let line = Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut);
+    let line = Box::new(Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut));
     // Whatever ends this function ends the session's task with it.
     let _cut_at_the_end = cut.clone().drop_guard();
     // In a box: this task lasts as long as the connection, and would keep the room for its beginning all the time.
