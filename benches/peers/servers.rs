@@ -89,6 +89,7 @@ pub(crate) fn gateway(dir: &Path, store: &Path, host: Ipv4Addr, cache: bool) -> 
 }
 
 /// The same without its cache, and with what is called git in this folder.
+#[allow(dead_code, reason = "only the benchmark of the SSH door needs it")]
 pub(crate) fn gateway_with(dir: &Path, store: &Path, git: &Path) -> Result<Server, String> {
     gateway_of("gateway-with-a-writer", dir, store, Ipv4Addr::LOCALHOST, false, Some(git))
 }
@@ -176,6 +177,7 @@ pub(crate) fn git_shell(dir: &Path, store: &Path, host: Ipv4Addr) -> Result<Serv
 }
 
 /// OpenSSH with what is called git in this place.
+#[allow(dead_code, reason = "only the benchmark of the SSH door needs it")]
 pub(crate) fn sshd_with(dir: &Path, git: &Path) -> Result<Server, String> {
     let forced = format!("{} upload-pack", git.display());
     sshd("sshd with a writer", dir, Ipv4Addr::LOCALHOST, &forced, String::new())

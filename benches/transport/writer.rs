@@ -24,7 +24,8 @@ pub(crate) fn put(dir: &Path) -> Result<PathBuf, String> {
 /// Whether this process was started under git's name. What it was asked is done then.
 pub(crate) fn was_asked() -> bool {
     let mut words = std::env::args();
-    if !words.next().is_some_and(|name| Path::new(&name).file_name().is_some_and(|name| name == "git")) {
+    let name = words.next().unwrap_or_default();
+    if Path::new(&name).file_name() != Some("git".as_ref()) {
         return false;
     }
     match words.next().as_deref() {
