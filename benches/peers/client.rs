@@ -270,22 +270,6 @@ impl Talk {
         self.end().await
     }
 
-    /// Takes whatever comes until the server's program ends, which has to be well; says how many bytes that were.
-    #[allow(dead_code, reason = "only the benchmark of the SSH door needs it")]
-    pub(crate) async fn all(mut self) -> Result<u64, Fault> {
-        let mut bytes = 0;
-        while let Some(message) = self.channel.wait().await {
-            if let ChannelMsg::Data { data } = message {
-                bytes += data.len() as u64;
-            } else if let ChannelMsg::ExitStatus { exit_status } = message {
-                self.status = Some(exit_status);
-            } else if let ChannelMsg::ExtendedData { data, .. } = message {
-                self.said.push_str(&String::from_utf8_lossy(&data));
-            }
-        }
-        if self.status == Some(0) { Ok(bytes) } else { Err(format!("status {:?}: {}", self.status, self.said.trim())) }
-    }
-
     /// Waits for the end of the server's program, which has to be a good one.
     pub(crate) async fn end(mut self) -> Result<(), Fault> {
         self.channel.eof().await.ok();

@@ -26,8 +26,8 @@ const PLAIN: u64 = 256 << 20;
 
 /// What one transfer was.
 #[derive(Clone, Copy)]
-struct Seen {
-    bytes: u64,
+pub(crate) struct Seen {
+    pub(crate) bytes: u64,
     /// Until the first byte, and from there to the last one.
     first: Duration,
     rest: Duration,
@@ -62,8 +62,8 @@ impl Drop for Ended {
     }
 }
 
-/// The real ssh, with a request for the whole repository on its input.
-fn by_ssh(server: &Server, repo: &Repo, wish: &[u8]) -> Result<Seen, Fault> {
+/// The real ssh, with a request for the whole repository on its input. So many bytes have to come.
+pub(crate) fn by_ssh(server: &Server, repo: &str, wish: &[u8], cipher: &str, least: u64) -> Result<Seen, Fault> {
     let mut command = Command::new("ssh");
     command.args(["-F", "none", "-T"]);
     for option in [
@@ -73,14 +73,14 @@ fn by_ssh(server: &Server, repo: &Repo, wish: &[u8]) -> Result<Seen, Fault> {
         "StrictHostKeyChecking=no",
         "UserKnownHostsFile=/dev/null",
         "LogLevel=ERROR",
-        "Ciphers=aes128-gcm@openssh.com",
+        &format!("Ciphers={cipher}"),
         "KexAlgorithms=curve25519-sha256",
         "SetEnv=GIT_PROTOCOL=version=2",
     ] {
         command.args(["-o", option]);
     }
     command.arg("-i").arg(&server.key).args(["-l", &server.door.user, "-p", &server.door.address.port().to_string()]);
-    command.arg(server.door.address.ip().to_string()).arg(format!("git-upload-pack '{}'", server.path(&repo.name)));
+    command.arg(server.door.address.ip().to_string()).arg(format!("git-upload-pack '{}'", server.path(repo)));
     let start = Instant::now();
     let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| format!("ssh: {e}"))?;
     let mut child = Ended(child);
@@ -89,8 +89,8 @@ fn by_ssh(server: &Server, repo: &Repo, wish: &[u8]) -> Result<Seen, Fault> {
     let seen = watch(child.0.stdout.as_mut().expect("piped"), start)?;
     if seen.whole {
         let status = child.0.wait().map_err(|e| format!("ssh: {e}"))?;
-        if !status.success() || seen.bytes < repo.pack_bytes {
-            return Err(format!("{}: {status}, {} bytes of {}", server.name, seen.bytes, repo.pack_bytes));
+        if !status.success() || seen.bytes < least {
+            return Err(format!("{}: {status}, {} bytes of {least}", server.name, seen.bytes));
         }
     }
     Ok(seen)
@@ -217,8 +217,9 @@ pub(crate) fn far(dir: &Path, store: &Path, repo: &Repo, rounds: usize, control:
     println!("\nThe path: {}. Congestion control {}.", link.how(), link.server.control()?);
     let wish = Wish { wants: repo.all.clone(), ..Wish::default() }.v2();
     // The first finds cold files, and keeps what the others find; it has no need of the long way.
+    let clone = |server| by_ssh(server, &repo.name, &wish, cipher::AES_128_GCM.as_ref(), repo.pack_bytes);
     for server in &servers {
-        link.server.within(|| by_ssh(server, repo, &wish))?;
+        link.server.within(|| clone(server))?;
     }
     let (mut trips, mut floor, mut narrow, mut broad) = (Vec::new(), Rows::default(), Rows::default(), Rows::default());
     for _ in 0..rounds {
@@ -226,7 +227,7 @@ pub(crate) fn far(dir: &Path, store: &Path, repo: &Repo, rounds: usize, control:
         trips.push(trip);
         floor.add(0, seen);
         for (row, server) in servers.iter().enumerate() {
-            narrow.add(row, link.client.within(|| by_ssh(server, repo, &wish))?);
+            narrow.add(row, link.client.within(|| clone(server))?);
         }
         for (row, server) in servers.iter().enumerate() {
             broad.add(row, link.client.within(|| wide(server, repo, &wish))?);

@@ -189,7 +189,7 @@ impl Bench {
         Ok(())
     }
 
-    /// 256 MB from a child that only writes them, and a clone of 256 MB that is kept.
+    /// 256 MB from a child that only writes them, and a clone of 256 MB that is kept, to the real ssh.
     fn bulk(&self, repo: &Repo, store: &Path, dir: &Path) -> Result<(), Fault> {
         const GIGABYTE: f64 = (1 << 30) as f64;
         let folder = writer::put(dir)?;
@@ -206,18 +206,16 @@ impl Bench {
         ] {
             let (mut alone, mut samples) = (Vec::new(), [const { Vec::new() }; 3]);
             // The first keeps what the others find.
-            self.one(&self.with, repo, &wish, cipher)?;
+            far::by_ssh(&self.with, &repo.name, &wish, cipher.as_ref(), repo.pack_bytes)?;
             for _ in 0..self.rounds {
                 alone.push(writer::alone(&folder)? / 1000.0 / (writer::BYTES as f64 / GIGABYTE));
                 for (n, server) in [&sshd, &piped, &self.with].into_iter().enumerate() {
                     server.tree.rest();
                     let cpu = server.tree.cpu();
-                    let bytes = match n {
-                        2 => self.one(server, repo, &wish, cipher)?,
-                        _ => self.written(server, repo, cipher)?,
-                    };
+                    let (wish, least) = if n == 2 { (&*wish, repo.pack_bytes) } else { (&b""[..], writer::BYTES) };
+                    let seen = far::by_ssh(server, &repo.name, wish, cipher.as_ref(), least)?;
                     server.tree.rest();
-                    samples[n].push((server.tree.cpu() - cpu) / 1000.0 / (bytes as f64 / GIGABYTE));
+                    samples[n].push((server.tree.cpu() - cpu) / 1000.0 / (seen.bytes as f64 / GIGABYTE));
                 }
             }
             let [sshd, piped, kept] = samples.map(median);
@@ -230,31 +228,6 @@ impl Bench {
             );
         }
         Ok(())
-    }
-
-    /// What a child that only writes has written.
-    fn written(&self, server: &Server, repo: &Repo, cipher: cipher::Name) -> Result<u64, Fault> {
-        self.runtime.block_on(async {
-            let client = Client::connect_by(&server.door, cipher).await?;
-            let bytes = client.upload_pack(&server.path(&repo.name), 2).await?.all().await?;
-            client.close().await;
-            if bytes == writer::BYTES { Ok(bytes) } else { Err(format!("{bytes} bytes of {}", writer::BYTES)) }
-        })
-    }
-
-    fn one(&self, server: &Server, repo: &Repo, wish: &[u8], cipher: cipher::Name) -> Result<u64, Fault> {
-        self.runtime.block_on(async {
-            let client = Client::connect_by(&server.door, cipher).await?;
-            let mut talk = client.upload_pack(&server.path(&repo.name), 2).await?;
-            talk.capabilities().await?;
-            let pack = talk.fetch(wish.to_vec()).await?;
-            if pack.bytes < repo.pack_bytes * 9 / 10 {
-                return Err(format!("{} bytes of {}", pack.bytes, repo.pack_bytes));
-            }
-            talk.end().await?;
-            client.close().await;
-            Ok(pack.bytes)
-        })
     }
 }
 

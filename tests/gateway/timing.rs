@@ -20,6 +20,8 @@ const SHORT: (usize, f64) = (400, 0.15);
 /// How far they may be in the long form, of 20,000 each: seven times the spread again.
 const FAR: f64 = 0.02;
 const LONG: usize = 20_000;
+/// How often it is measured at the most, where the machine does so much else that 200 microseconds more would not show.
+const TRIES: usize = 3;
 
 /// What is asked for, all names of one length. The key may fetch `acme/app00` and, if it were there, `acme/gone0`.
 const KINDS: [(&str, &str); 4] = [
@@ -105,7 +107,21 @@ async fn the_time_of_a_refusal_does_not_tell_what_exists() {
     }
     wait_until("it is kept", || gateway.audit().contains(r#""cache":"hit""#));
     let key = PrivateKey::from_openssh(std::fs::read(key).unwrap()).unwrap();
-    let took = measure(&gateway, key, times).await;
+    let mut tries = 0;
+    let (took, seen) = loop {
+        tries += 1;
+        let took = measure(&gateway, key.clone(), times).await;
+        // How much longer one kind would have to take for this to see it.
+        let seen = (1..2000).map(f64::from).find(|tenths| {
+            let slower: Vec<f64> = took[1].iter().map(|took| took + tenths / 10.0).collect();
+            area(&took[0], &slower) - 0.5 > far
+        });
+        match seen {
+            Some(tenths) => break (took, tenths / 10.0),
+            // While the machine is busy with something else, nothing can be said.
+            None => assert!(tries < TRIES, "200 microseconds have to show"),
+        }
+    };
     eprintln!("{times} refusals of each kind, microseconds from the question to its refusal");
     eprintln!("{:>28} {:>8} {:>8} {:>8} {:>8} {:>8}   {:>7}", "", "p1", "p10", "p50", "p90", "p99", "area");
     let mut told_apart = Vec::new();
@@ -119,12 +135,6 @@ async fn the_time_of_a_refusal_does_not_tell_what_exists() {
             told_apart.push(*name);
         }
     }
-    // How much longer one kind would have to take for this to see it.
-    let seen = (1..2000).map(f64::from).find(|tenths| {
-        let slower: Vec<f64> = took[1].iter().map(|took| took + tenths / 10.0).collect();
-        area(&took[0], &slower) - 0.5 > far
-    });
-    let seen = seen.expect("200 microseconds have to show") / 10.0;
     eprintln!("areas within 0.5 ± {far:.3} are none to be told apart; {seen:.1} microseconds more would be");
     assert!(told_apart.is_empty(), "{told_apart:?} can be told from what is absent");
 }
