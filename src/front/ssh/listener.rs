@@ -35,7 +35,7 @@ const READ_AHEAD: usize = 2 * 1024;
 
 /// How much may lie in the kernel that was not sent yet, in bytes. What is on its way may be as much as the path takes, near
 /// or far, which the kernel finds out by itself; more than this ahead of it is of no use, leaves the processor's caches before
-/// it is sent, and is what a reader who stands still would keep there: some megabytes each.
+/// it is sent, and would stay there for a reader who stands still: up to `tcp_wmem`, 4 MiB each.
 const UNSENT: u32 = 128 * 1024;
 
 /// The number of the last connection, since the start of this process.
