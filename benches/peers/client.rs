@@ -36,21 +36,16 @@ impl client::Handler for AnyServer {
 impl Client {
     /// Connects and logs in, with the same cipher and key exchange for every server.
     pub(crate) async fn connect(door: &Door) -> Result<Self, Fault> {
-        Self::connect_by(door, cipher::AES_128_GCM).await
-    }
-
-    /// The same with this cipher.
-    pub(crate) async fn connect_by(door: &Door, cipher: cipher::Name) -> Result<Self, Fault> {
-        Self::connect_wide(door, cipher, client::Config::default().window_size).await
+        Self::connect_wide(door, client::Config::default().window_size).await
     }
 
     /// The same with a window of so many bytes: what a server may send before the client has said that it wants more.
-    pub(crate) async fn connect_wide(door: &Door, cipher: cipher::Name, window: u32) -> Result<Self, Fault> {
+    pub(crate) async fn connect_wide(door: &Door, window: u32) -> Result<Self, Fault> {
         let config = client::Config {
             window_size: window,
             preferred: Preferred {
                 kex: vec![kex::CURVE25519, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT].into(),
-                cipher: vec![cipher].into(),
+                cipher: vec![cipher::AES_128_GCM].into(),
                 ..Preferred::default()
             },
             ..client::Config::default()

@@ -30,6 +30,7 @@ mod path;
 mod repos;
 #[path = "../peers/servers.rs"]
 mod servers;
+mod transfer;
 mod writer;
 
 use std::net::Ipv4Addr;
@@ -206,14 +207,17 @@ impl Bench {
         ] {
             let (mut alone, mut samples) = (Vec::new(), [const { Vec::new() }; 3]);
             // The first keeps what the others find.
-            far::by_ssh(&self.with, &repo.name, &wish, cipher.as_ref(), repo.pack_bytes)?;
+            transfer::by_ssh(&self.with, &repo.name, &wish, cipher.as_ref(), repo.pack_bytes)?;
             for _ in 0..self.rounds {
                 alone.push(writer::alone(&folder)? / 1000.0 / (writer::BYTES as f64 / GIGABYTE));
                 for (n, server) in [&sshd, &piped, &self.with].into_iter().enumerate() {
                     server.tree.rest();
                     let cpu = server.tree.cpu();
                     let (wish, least) = if n == 2 { (&*wish, repo.pack_bytes) } else { (&b""[..], writer::BYTES) };
-                    let seen = far::by_ssh(server, &repo.name, wish, cipher.as_ref(), least)?;
+                    let seen = transfer::by_ssh(server, &repo.name, wish, cipher.as_ref(), least)?;
+                    if !seen.whole {
+                        return Err(format!("{}: not done in {:?}", server.name, transfer::LIMIT));
+                    }
                     server.tree.rest();
                     samples[n].push((server.tree.cpu() - cpu) / 1000.0 / (seen.bytes as f64 / GIGABYTE));
                 }

@@ -48,12 +48,12 @@ impl Reloader {
             read = count;
             let reloader = Arc::clone(&self);
             // It reads files, and may wait for a disk.
-            let read = tokio::task::spawn_blocking(move || {
+            let done = tokio::task::spawn_blocking(move || {
                 service::reloading();
                 reloader.read_anew();
                 service::ready();
             });
-            if read.await.is_err() {
+            if done.await.is_err() {
                 tracing::error!("SIGHUP: the reading of the config ended in a panic");
             }
         }
