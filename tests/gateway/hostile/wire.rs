@@ -5,9 +5,9 @@ use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
-use ring::aead::chacha20_poly1305_openssh::{KEY_LEN, OpeningKey, SealingKey, TAG_LEN};
-use ring::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
-use ring::rand::SystemRandom;
+use aws_lc_rs::aead::chacha20_poly1305_openssh::{KEY_LEN, OpeningKey, SealingKey, TAG_LEN};
+use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
+use aws_lc_rs::rand::SystemRandom;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use sha2::{Digest as _, Sha256};
 
@@ -223,7 +223,7 @@ impl Peer {
         let (their_public, rest) = take(rest);
         let signature = take(take(take(rest).0).1).0;
         let shared = UnparsedPublicKey::new(&X25519, their_public);
-        let shared = agree_ephemeral(private, &shared, mpint).unwrap();
+        let shared = agree_ephemeral(private, shared, "no agreement", |secret| Ok(mpint(secret))).unwrap();
         let mut hash = Sha256::new();
         for part in [words::HELLO.as_bytes(), self.server.as_bytes(), &ours, &theirs, host_key, public.as_ref()] {
             hash.update(string(part));
