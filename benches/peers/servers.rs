@@ -111,7 +111,9 @@ fn gateway_of(
     let text = text
         .replace("127.0.0.1:2222", &address.to_string())
         .replace("root = \"repositories\"", &format!("root = {:?}", store.display().to_string()))
-        .replace("startups = 200", "startups = 1000");
+        .replace("startups = 200", "startups = 1000")
+        // Bulk is measured with a clone of 256 MB that is kept in memory, and the default is 256 MiB for all that is kept.
+        .replace("memory_mib = 256", "memory_mib = 1024");
     let text = text.replace("enabled = true", &format!("enabled = {cache}"));
     fs::write(&config, text).map_err(|e| e.to_string())?;
     let log = home.join("log");

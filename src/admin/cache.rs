@@ -31,10 +31,13 @@ pub struct TallyView {
 pub struct CacheView {
     /// Whether anything is kept.
     pub enabled: bool,
-    /// Answers on disk.
+    /// Answers in memory and on disk.
     pub entries: usize,
     /// Bytes of these.
     pub bytes: u64,
+    /// How many of these bytes are in memory.
+    #[serde(default)]
+    pub memory_bytes: u64,
     /// Answers to polls in memory.
     pub poll_entries: usize,
     /// Bytes of these.

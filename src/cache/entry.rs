@@ -1,11 +1,10 @@
-//! One entry: a file that grows, and, once no more can be kept, a short window of what comes after.
+//! One entry: pieces in memory, behind them a file that grows, and, once no more can be kept, a short window of what comes after.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io::IoSliceMut;
+use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use rustix::io::ReadWriteFlags;
@@ -13,6 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::buffers::{self, Buffers};
+use super::pieces::Pieces;
+use super::share::Share;
 
 /// How far the writer of what is not kept may be ahead of its slowest reader, in bytes.
 const WINDOW: usize = 1 << 20;
@@ -30,23 +31,25 @@ pub(super) enum End {
 
 #[derive(Debug)]
 pub(super) struct Entry {
-    file: Option<File>,
+    /// Made when the first byte goes there.
+    file: OnceLock<File>,
     state: Mutex<State>,
     /// For readers: more bytes, or the end.
     pub(super) news: Notify,
     /// For the writer: a reader went on, or left.
     pub(super) moved: Notify,
-    used: Arc<AtomicU64>,
     buffers: Buffers,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
-    /// Bytes in the file.
-    stored: u64,
-    /// Whether the file takes no more, and the window has taken over.
+    /// The first part. It takes no more once the file has begun.
+    memory: Pieces,
+    /// The part in the file, which comes after that. What it has taken of the disk is what it is long.
+    filed: Share,
+    /// Whether no more is kept, and the window has taken over.
     passing: bool,
-    /// What came after the file's last byte and is still to be read.
+    /// What came after the last byte that is kept and is still to be read.
     window: VecDeque<Bytes>,
     /// The offset of the window's first byte.
     window_start: u64,
@@ -58,11 +61,18 @@ struct State {
     idle_since: Option<Instant>,
 }
 
+/// How much of an entry is kept, and where, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) memory: u64,
+    pub(super) file: u64,
+}
+
 /// What a reader finds at its offset.
 #[derive(Debug)]
 pub(super) enum Look {
-    /// This many bytes in the file.
-    File(usize),
+    /// This many bytes in the file, at this offset of it.
+    File { at: u64, length: usize },
     /// These.
     Piece(Bytes),
     /// Nothing yet.
@@ -73,13 +83,19 @@ pub(super) enum Look {
     Lost,
 }
 
+impl Stored {
+    pub(super) fn all(self) -> u64 {
+        self.memory + self.file
+    }
+}
+
 impl State {
-    fn window_bytes(&self) -> usize {
-        self.window.iter().map(Bytes::len).sum()
+    fn stored(&self) -> Stored {
+        Stored { memory: self.memory.length(), file: self.filed.bytes() }
     }
 
-    fn length(&self) -> u64 {
-        if self.passing { self.window_start + self.window_bytes() as u64 } else { self.stored }
+    fn window_bytes(&self) -> usize {
+        self.window.iter().map(Bytes::len).sum()
     }
 
     /// Drops what every reader has behind it.
@@ -97,8 +113,20 @@ impl State {
 }
 
 impl Entry {
-    pub(super) fn new(file: Option<File>, used: Arc<AtomicU64>, buffers: Buffers) -> Self {
-        Self { file, state: Mutex::default(), news: Notify::new(), moved: Notify::new(), used, buffers }
+    /// One of which nothing is there yet: nothing of what memory holds, and nothing of what the disk does.
+    pub(super) fn new(memory: Share, filed: Share, buffers: Buffers) -> Self {
+        let state = Mutex::new(State {
+            memory: Pieces::new(memory),
+            filed,
+            passing: false,
+            window: VecDeque::new(),
+            window_start: 0,
+            end: None,
+            readers: BTreeMap::new(),
+            next_reader: 0,
+            idle_since: None,
+        });
+        Self { file: OnceLock::new(), state, news: Notify::new(), moved: Notify::new(), buffers }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -107,6 +135,16 @@ impl Entry {
 
     pub(super) fn has_ended(&self) -> bool {
         self.lock().end.is_some()
+    }
+
+    /// Whether some of it is in its file.
+    pub(super) fn is_on_disk(&self) -> bool {
+        self.lock().filed.bytes() > 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_file(&self) -> bool {
+        self.file.get().is_some()
     }
 
     pub(super) fn readers(&self) -> usize {
@@ -144,9 +182,14 @@ impl Entry {
         if !state.readers.contains_key(&id) {
             return Look::Lost;
         }
-        if offset < state.stored {
+        if let Some(bytes) = state.memory.at(offset) {
+            return Look::Piece(bytes);
+        }
+        let stored = state.stored();
+        if offset < stored.all() {
+            let at = offset.saturating_sub(stored.memory);
             // At most PIECE, which is a usize everywhere.
-            return Look::File(usize::try_from((state.stored - offset).min(PIECE)).unwrap_or(0));
+            return Look::File { at, length: usize::try_from((stored.file - at).min(PIECE)).unwrap_or(0) };
         }
         let mut start = state.window_start;
         for piece in &state.window {
@@ -175,44 +218,55 @@ impl Entry {
         }
     }
 
-    /// Bytes of the file; may wait for the disk.
-    pub(super) fn read(&self, offset: u64, length: usize) -> std::io::Result<Bytes> {
+    /// Bytes of the file, at an offset of it; may wait for the disk.
+    pub(super) fn read(&self, at: u64, length: usize) -> io::Result<Bytes> {
         let mut buffer = self.buffers.take();
         let room = buffer.room(length);
         let length = room.len();
-        self.file()?.read_exact_at(room, offset)?;
+        self.file.get().ok_or(io::ErrorKind::NotFound)?.read_exact_at(room, at)?;
         Ok(buffer.filled(length))
     }
 
-    /// Bytes of the file, as many of these as are in memory; `None` when the disk would have to be waited for, or when this
-    /// file system cannot tell.
-    pub(super) fn read_now(&self, offset: u64, length: usize) -> Option<Bytes> {
+    /// Bytes of the file, as many of these as are in the page cache; `None` when the disk would have to be waited for, or when
+    /// this file system cannot tell.
+    pub(super) fn read_now(&self, at: u64, length: usize) -> Option<Bytes> {
         let mut buffer = self.buffers.take();
         let pieces = &mut [IoSliceMut::new(buffer.room(length))];
-        match rustix::io::preadv2(self.file.as_ref()?, pieces, offset, ReadWriteFlags::NOWAIT) {
+        match rustix::io::preadv2(self.file.get()?, pieces, at, ReadWriteFlags::NOWAIT) {
             Ok(0) | Err(_) => None,
             Ok(read) => Some(buffer.filled(read)),
         }
     }
 
-    /// Writes bytes at the end of the file, without showing them yet; may wait for the disk.
-    pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
-        self.file()?.write_all_at(bytes, offset)
+    /// Writes bytes at this offset of the file, its end, without showing them yet; may wait for the disk. Only the one writer of
+    /// the entry does, and has the file made when there is none.
+    pub(super) fn write(&self, make: impl FnOnce() -> io::Result<File>, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = match self.file.get() {
+            Some(file) => file,
+            None => {
+                let made = make()?;
+                self.file.get_or_init(|| made)
+            }
+        };
+        file.write_all_at(bytes, at)
     }
 
-    fn file(&self) -> std::io::Result<&File> {
-        self.file.as_ref().ok_or_else(|| std::io::ErrorKind::NotFound.into())
-    }
-
-    /// How many bytes the file has, while it takes more.
-    pub(super) fn stored(&self) -> Option<u64> {
+    /// How much is kept so far, while more may be.
+    pub(super) fn stored(&self) -> Option<Stored> {
         let state = self.lock();
-        (self.file.is_some() && !state.passing).then_some(state.stored)
+        (!state.passing).then(|| state.stored())
     }
 
-    /// Bytes were written to the file and paid for: readers may have them.
-    pub(super) fn show(&self, more: u64) {
-        self.lock().stored += more;
+    /// Takes bytes into memory, for which room was taken: readers may have them.
+    pub(super) fn hold(&self, bytes: &[u8], room: Share) {
+        let own = Bytes::copy_from_slice(bytes);
+        self.lock().memory.push(own, room);
+        self.news.notify_waiters();
+    }
+
+    /// Bytes were written to the file, for which room was taken: readers may have them.
+    pub(super) fn show(&self, room: Share) {
+        self.lock().filed.join(room);
         self.news.notify_waiters();
     }
 
@@ -220,7 +274,7 @@ impl Entry {
     pub(super) fn pass_on(&self) {
         let mut state = self.lock();
         state.passing = true;
-        state.window_start = state.stored;
+        state.window_start = state.stored().all();
     }
 
     /// Puts bytes into the window; gives them back when there is no room, unless it is empty.
@@ -251,17 +305,5 @@ impl Entry {
     pub(super) fn end(&self, end: End) {
         self.lock().end = Some(end);
         self.news.notify_waiters();
-    }
-
-    /// Bytes so far, kept or passed on.
-    pub(super) fn length(&self) -> u64 {
-        self.lock().length()
-    }
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        let stored = self.lock().stored;
-        self.used.fetch_sub(stored, Ordering::AcqRel);
     }
 }

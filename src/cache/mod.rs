@@ -1,18 +1,24 @@
 //! Floor 1: bytes under a key, one writer, many readers. It knows no git.
 //!
-//! An entry is one file without a name: nothing is left behind by a crash, and nobody can look in or change it. Readers go
-//! at their own offsets while it grows, and the writer does not wait for them. What cannot be kept (an entry or the whole
-//! too large, a full disk, a folder that went away) is still passed on to those who wait for it, and only not kept.
-//! [`Cache::off`] keeps nothing: it is the off switch, so that no caller needs another.
+//! An entry is kept in memory first, and on disk behind that. Its first part are pieces as they were written, which readers
+//! share. Where the memory of all entries is used up, it goes on in a file without a name: nothing is left behind by a crash,
+//! and nobody can look in or change it. The file is made with its first byte, so that an entry that fits into memory has none.
+//!
+//! Readers go at their own offsets while it grows, and the writer does not wait for them. What cannot be kept (an entry or
+//! the whole too large, a full disk, a folder that went away) is still passed on to those who wait for it, and only not
+//! kept. [`Cache::off`] keeps nothing: it is the off switch, so that no caller needs another.
 
 mod buffers;
 mod entry;
+mod pieces;
 mod reader;
+mod share;
 mod small;
 mod writer;
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +29,7 @@ use tokio::time::Instant;
 use buffers::Buffers;
 use entry::Entry;
 pub use reader::{Lost, Reader};
+use share::{Bound, Share};
 pub use small::{By, Small, SmallSettings, Why};
 pub use writer::{Abandoned, Writer};
 
@@ -31,13 +38,18 @@ pub use writer::{Abandoned, Writer};
 pub struct Settings {
     /// The folder of the files. It is made when it is missing.
     pub folder: PathBuf,
-    /// Bytes of all entries together, those included that are still read and may not be found any more.
+    /// Bytes of all entries together that are in memory, those included that are still read and may not be found any more;
+    /// 0 for none. An entry holds what it has there until it goes, and none goes to make room for another's memory: one that
+    /// finds none goes to its file. Entries whose life is over go with the next [`Cache::get`] of any key, so a daemon that
+    /// nobody asks anything goes on holding what it has.
+    pub memory: u64,
+    /// The same, in files.
     pub total: u64,
-    /// Bytes of one entry.
+    /// Bytes of one entry, in memory and in its file together.
     pub entry: u64,
-    /// Entries at a time; each is an open file.
+    /// Entries at a time; each that is not in memory alone is an open file.
     pub entries: usize,
-    /// Bytes that stay free on the file system.
+    /// Bytes that stay free on the file system of the folder.
     pub free: u64,
     /// How long an entry may be found, from its first byte on, however often it is read.
     pub life: Duration,
@@ -86,11 +98,23 @@ pub struct Cache {
 struct Shelf {
     settings: Settings,
     slots: Mutex<HashMap<Key, Slot>>,
-    /// Bytes in files that are open.
-    used: Arc<AtomicU64>,
-    /// What entries are read into.
+    /// Bytes of entries in memory, and in files that are open.
+    memory: Bound,
+    disk: Bound,
+    /// What files are read into.
     buffers: Buffers,
     given_up: [AtomicU64; 3],
+}
+
+/// What is kept at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Entries that may be found.
+    pub entries: usize,
+    /// Bytes of these, and of those that are only read to their end; in memory and in files.
+    pub bytes: u64,
+    /// How many of these bytes are in memory.
+    pub memory_bytes: u64,
 }
 
 /// How many entries were given up, or not taken, since there was no room for them, by what the room is bounded by.
@@ -104,9 +128,9 @@ pub struct GivenUp {
     pub free: u64,
 }
 
-/// The bounds that [`GivenUp`] counts.
+/// What [`GivenUp`] counts.
 #[derive(Debug, Clone, Copy)]
-enum Bound {
+enum Want {
     Entries,
     Total,
     Free,
@@ -127,15 +151,16 @@ impl Cache {
         Self { shelf: None }
     }
 
-    /// Keeps bytes in this folder.
+    /// Keeps bytes in memory, and in this folder.
     ///
     /// # Errors
     /// When the folder cannot be made or written: said now, and not with the first entry.
-    pub fn open(settings: Settings) -> std::io::Result<Self> {
+    pub fn open(settings: Settings) -> io::Result<Self> {
         make_folder(&settings)?;
         drop(tempfile::tempfile_in(&settings.folder)?);
-        let (slots, used, given_up) = (Mutex::default(), Arc::default(), Default::default());
-        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, used, buffers: Buffers::default(), given_up })) })
+        let (memory, disk) = (Bound::new(settings.memory), Bound::new(settings.total));
+        let (slots, buffers, given_up) = (Mutex::default(), Buffers::default(), Default::default());
+        Ok(Self { shelf: Some(Arc::new(Shelf { settings, slots, memory, disk, buffers, given_up })) })
     }
 
     /// Whether it keeps anything.
@@ -164,21 +189,24 @@ impl Cache {
             return if whole { Found::Kept(reader) } else { Found::Growing(reader) };
         }
         while slots.len() >= shelf.settings.entries {
-            if !shelf.give_up(&mut slots, Bound::Entries) {
+            if !shelf.give_up(&mut slots, Want::Entries) {
                 return Found::Bypass("full");
             }
         }
-        let entry = Arc::new(Entry::new(shelf.file(), Arc::clone(&shelf.used), shelf.buffers.clone()));
+        let entry = Arc::new(Entry::new(shelf.memory.nothing(), shelf.disk.nothing(), shelf.buffers.clone()));
         let (reader, _) = Reader::join(&entry);
         let writer = Writer::new(Arc::clone(shelf), key, Arc::clone(&entry));
         slots.insert(key, Slot { entry, made: now, last: now, reads: 1 });
         Found::Missing(writer, reader)
     }
 
-    /// Entries that may be found, and bytes in files that are open.
+    /// What is kept now.
     #[must_use]
-    pub fn kept(&self) -> (usize, u64) {
-        (self.shelf.as_ref().map_or(0, |shelf| shelf.lock().len()), self.used())
+    pub fn kept(&self) -> Contents {
+        self.shelf.as_ref().map_or_else(Contents::default, |shelf| {
+            let (entries, memory_bytes) = (shelf.lock().len(), shelf.memory.taken());
+            Contents { entries, bytes: memory_bytes + shelf.disk.taken(), memory_bytes }
+        })
     }
 
     /// What there was no room for since it was opened.
@@ -195,12 +223,6 @@ impl Cache {
     pub fn clear(&self) -> usize {
         self.shelf.as_ref().map_or(0, |shelf| shelf.lock().drain().count())
     }
-
-    /// Bytes in files that are open.
-    #[must_use]
-    pub fn used(&self) -> u64 {
-        self.shelf.as_ref().map_or(0, |shelf| shelf.used.load(Ordering::Acquire))
-    }
 }
 
 impl Slot {
@@ -215,52 +237,56 @@ impl Shelf {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A file for an entry; `None` when there can be none.
-    fn file(&self) -> Option<File> {
-        let made = tempfile::tempfile_in(&self.settings.folder).or_else(|_| {
+    /// A file for an entry; may wait for the disk.
+    ///
+    /// # Errors
+    /// When there can be none.
+    fn file(&self) -> io::Result<File> {
+        tempfile::tempfile_in(&self.settings.folder).or_else(|_| {
             // The folder of a running gateway was removed, or a disk was mounted over it.
             make_folder(&self.settings)?;
             tempfile::tempfile_in(&self.settings.folder)
-        });
-        made.inspect_err(|error| tracing::warn!(%error, "the cache cannot make a file; nothing is kept")).ok()
+        })
     }
 
     /// Makes room at the cost of one entry, if there is one that nobody reads. Where there is none, it is the new one that
     /// is given up.
-    fn give_up(&self, slots: &mut HashMap<Key, Slot>, bound: Bound) -> bool {
+    fn give_up(&self, slots: &mut HashMap<Key, Slot>, want: Want) -> bool {
         let [entries, total, free] = &self.given_up;
-        let count = match bound {
-            Bound::Entries => entries,
-            Bound::Total => total,
-            Bound::Free => free,
+        let count = match want {
+            Want::Entries => entries,
+            Want::Total => total,
+            Want::Free => free,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        evict_one(slots)
+        // One that is in memory alone makes no room on the disk.
+        let of_use = |slot: &Slot| match want {
+            Want::Entries => true,
+            Want::Total | Want::Free => slot.entry.is_on_disk(),
+        };
+        evict_one(slots, of_use)
     }
 
-    /// Room for some more bytes of an entry that has `stored`: takes it, making it where it can, or says no.
-    fn reserve(&self, stored: u64, more: u64) -> bool {
-        /// How often the free space is looked at, in bytes of one entry.
+    /// Room on disk for some more bytes of an entry that has `filed` there: takes it, making it where it can; `None` where it
+    /// cannot.
+    fn reserve(&self, filed: u64, more: u64) -> Option<Share> {
+        /// How often the free space is looked at, in bytes of one file.
         const LOOK: u64 = 16 << 20;
-        if stored + more > self.settings.entry {
-            return false;
-        }
         let mut slots = self.lock();
-        if stored == 0 || stored / LOOK != (stored + more) / LOOK {
+        if filed == 0 || filed / LOOK != (filed + more) / LOOK {
             while !self.is_free() {
-                if !self.give_up(&mut slots, Bound::Free) {
-                    return false;
+                if !self.give_up(&mut slots, Want::Free) {
+                    return None;
                 }
             }
         }
-        while self.used.load(Ordering::Acquire) + more > self.settings.total {
-            if !self.give_up(&mut slots, Bound::Total) {
-                return false;
+        loop {
+            match self.disk.take(more) {
+                Some(share) => return Some(share),
+                None if self.give_up(&mut slots, Want::Total) => {}
+                None => return None,
             }
         }
-        // Under the lock: nobody else adds meanwhile.
-        self.used.fetch_add(more, Ordering::AcqRel);
-        true
     }
 
     fn is_free(&self) -> bool {
@@ -280,9 +306,10 @@ impl Shelf {
     }
 }
 
-/// Gives up the whole entry without readers that was asked for least recently.
-fn evict_one(slots: &mut HashMap<Key, Slot>) -> bool {
-    let idle = slots.iter().filter(|(_, slot)| slot.entry.has_ended() && slot.entry.readers() == 0);
+/// Gives up the whole entry without readers that was asked for least recently, of those that are of use.
+fn evict_one(slots: &mut HashMap<Key, Slot>, of_use: impl Fn(&Slot) -> bool) -> bool {
+    let idle = |slot: &Slot| slot.entry.has_ended() && slot.entry.readers() == 0;
+    let idle = slots.iter().filter(|(_, slot)| idle(slot) && of_use(slot));
     match idle.min_by_key(|(_, slot)| slot.last).map(|(key, _)| *key) {
         Some(key) => slots.remove(&key).is_some(),
         None => false,
@@ -290,7 +317,7 @@ fn evict_one(slots: &mut HashMap<Key, Slot>) -> bool {
 }
 
 /// Closed to everybody else: responses hold what only some keys may fetch.
-fn make_folder(settings: &Settings) -> std::io::Result<()> {
+fn make_folder(settings: &Settings) -> io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(&settings.folder)

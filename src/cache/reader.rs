@@ -25,6 +25,11 @@ impl Reader {
         (Self { entry: Arc::clone(entry), id, offset: 0 }, whole)
     }
 
+    #[cfg(test)]
+    pub(super) fn has_file(&self) -> bool {
+        self.entry.has_file()
+    }
+
     /// The next bytes; `None` at the end. Nothing is lost when the future is dropped.
     ///
     /// # Errors
@@ -35,7 +40,7 @@ impl Reader {
             // From here on no news is missed.
             news.as_mut().enable();
             match self.entry.look(self.id, self.offset) {
-                Look::File(length) => break self.read(length).await?,
+                Look::File { at, length } => break self.read(at, length).await?,
                 Look::Piece(bytes) => break bytes,
                 Look::Wait => news.await,
                 Look::Over => return Ok(None),
@@ -47,13 +52,13 @@ impl Reader {
         Ok(Some(bytes))
     }
 
-    async fn read(&self, length: usize) -> Result<Bytes, Lost> {
-        // The bytes are nearly always in memory; when they are not, no other connection waits for the disk.
-        if let Some(bytes) = self.entry.read_now(self.offset, length) {
+    async fn read(&self, at: u64, length: usize) -> Result<Bytes, Lost> {
+        // The bytes are nearly always in the page cache; when they are not, no other connection waits for the disk.
+        if let Some(bytes) = self.entry.read_now(at, length) {
             return Ok(bytes);
         }
-        let (entry, offset) = (Arc::clone(&self.entry), self.offset);
-        match tokio::task::spawn_blocking(move || entry.read(offset, length)).await {
+        let entry = Arc::clone(&self.entry);
+        match tokio::task::spawn_blocking(move || entry.read(at, length)).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "kept bytes cannot be read");

@@ -1,11 +1,10 @@
 //! The one who writes an entry.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
-use super::entry::{End, Entry};
+use super::entry::{End, Entry, Stored};
 use super::{Key, Shelf};
 
 /// Nobody waits for the entry any more.
@@ -50,32 +49,38 @@ impl Writer {
             self.entry.pass_on();
             // Who comes later would miss the beginning.
             self.shelf.remove(self.key, &self.entry);
-        } else if self.entry.length() == 0 {
-            // There is no file at all.
-            self.entry.pass_on();
-            self.shelf.remove(self.key, &self.entry);
         }
         let passed = self.pass(bytes).await;
         self.unsure = false;
         passed
     }
 
-    async fn keep(&self, stored: u64, bytes: Bytes) -> bool {
-        let more = bytes.len() as u64;
-        if !self.shelf.reserve(stored, more) {
-            tracing::debug!(stored, "an entry is too large to be kept");
+    async fn keep(&self, stored: Stored, bytes: Bytes) -> bool {
+        let (all, more) = (stored.all(), bytes.len() as u64);
+        if all + more > self.shelf.settings.entry {
+            tracing::debug!(all, "an entry is too large to be kept");
             return false;
         }
-        let entry = Arc::clone(&self.entry);
-        match tokio::task::spawn_blocking(move || entry.write(stored, &bytes)).await {
+        // What has begun to go to the file goes on there, also when there is memory again.
+        if stored.file == 0
+            && let Some(room) = self.shelf.memory.take(more)
+        {
+            self.entry.hold(&bytes, room);
+            return true;
+        }
+        let Some(room) = self.shelf.reserve(stored.file, more) else {
+            tracing::debug!(all, "there is no room to keep an entry");
+            return false;
+        };
+        let (shelf, entry) = (Arc::clone(&self.shelf), Arc::clone(&self.entry));
+        match tokio::task::spawn_blocking(move || entry.write(|| shelf.file(), stored.file, &bytes)).await {
             Ok(Ok(())) => {
-                self.entry.show(more);
+                self.entry.show(room);
                 return true;
             }
             Ok(Err(error)) => tracing::warn!(%error, "the cache cannot write; the entry is passed on and not kept"),
             Err(error) => tracing::error!(%error, "a write to the cache did not end"),
         }
-        self.shelf.used.fetch_sub(more, Ordering::AcqRel);
         false
     }
 

@@ -58,8 +58,9 @@ fn lines(view: &CacheView) -> Vec<String> {
     if !view.enabled {
         lines.push("nothing is kept: enabled = false under [cache]".to_owned());
     }
-    lines.push(format!("kept on disk    {} answers, {}", view.entries, size(view.bytes)));
-    lines.push(format!("kept in memory  {} answers to polls, {}", view.poll_entries, size(view.poll_bytes)));
+    let (all, memory) = (size(view.bytes), size(view.memory_bytes));
+    lines.push(format!("kept packs      {} answers, {all}; {memory} of that in memory", view.entries));
+    lines.push(format!("kept polls      {} answers, {}", view.poll_entries, size(view.poll_bytes)));
     lines.push(format!("slots           {} of {} in use, {} waiting", view.running, view.slots, view.waiting));
     lines.push(String::new());
     let row = |name: &str, tally: &TallyView| {
@@ -109,5 +110,11 @@ mod tests {
     #[test]
     fn a_cache_that_is_off_says_so() {
         assert!(lines(&CacheView::default())[0].contains("[cache]"));
+    }
+
+    #[test]
+    fn what_of_the_answers_is_in_memory_is_said() {
+        let view = CacheView { enabled: true, entries: 2, bytes: 3 << 20, memory_bytes: 1 << 20, ..Default::default() };
+        assert_eq!(lines(&view)[0], "kept packs      2 answers, 3.0 MiB; 1.0 MiB of that in memory");
     }
 }

@@ -10,11 +10,24 @@ pub(super) struct GitKeeper(pub(super) Git);
 
 impl Keeper for GitKeeper {
     fn show(&self) -> CacheView {
-        let Kept { enabled, entries, bytes, polls: poll_entries, poll_bytes, slots, running, waiting, counted } =
-            self.0.kept();
-        let Counted { polls, packs, bypasses } = counted;
+        let kept = self.0.kept();
+        let Kept { enabled, entries, bytes, memory_bytes, poll_bytes, slots, running, waiting, .. } = kept;
+        let (poll_entries, Counted { polls, packs, bypasses }) = (kept.polls, kept.counted);
         let (polls, packs) = (view(&polls), view(&packs));
-        CacheView { enabled, entries, bytes, poll_entries, poll_bytes, slots, running, waiting, polls, packs, bypasses }
+        CacheView {
+            enabled,
+            entries,
+            bytes,
+            memory_bytes,
+            poll_entries,
+            poll_bytes,
+            slots,
+            running,
+            waiting,
+            polls,
+            packs,
+            bypasses,
+        }
     }
 
     fn clear(&self) -> usize {

@@ -83,7 +83,8 @@ struct Looked(Git);
 
 impl Collector for Looked {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Kept { enabled, entries, bytes, polls, poll_bytes, slots, running, waiting, counted } = self.0.kept();
+        let Kept { enabled, entries, bytes, memory_bytes, polls, poll_bytes, slots, running, waiting, counted } =
+            self.0.kept();
         let queue = self.0.settings.slots.queue;
         let mut gauge = |name: &str, help: &str, value: u64| {
             let gauge = ConstGauge::new(value);
@@ -95,8 +96,13 @@ impl Collector for Looked {
         gauge("pullgate_slot_queue", "Fetches that wait for a slot", many(waiting))?;
         gauge("pullgate_slot_queue_limit", "How many fetches may wait for a slot", many(queue))?;
         gauge("pullgate_cache_enabled", "Whether answers are kept: 1, or 0", u64::from(enabled))?;
-        gauge("pullgate_cache_entries", "Answers that are kept on disk", many(entries))?;
+        gauge("pullgate_cache_entries", "Answers that are kept, in memory or on disk", many(entries))?;
         gauge("pullgate_cache_bytes", "Bytes of these, and of those that are only read to their end", bytes)?;
+        gauge(
+            "pullgate_cache_memory_bytes",
+            "How many of these bytes are in memory; the others are on disk",
+            memory_bytes,
+        )?;
         gauge("pullgate_cache_polls", "Answers to polls that are kept in memory", many(polls))?;
         gauge("pullgate_cache_polls_bytes", "Bytes of these", poll_bytes)?;
         let made = self.0.pool.tally();

@@ -24,7 +24,7 @@ use tracing::Instrument as _;
 pub use program::{Program, ProgramError};
 
 use crate::audit::Ended;
-use crate::cache::{Cache, Small};
+use crate::cache::{Cache, Contents, Small};
 use crate::gate::{Fetch, Unserved};
 use crate::model::protocol::GitProtocol;
 use crate::sandbox::{CellError, Cells, Pool, Profile, Report};
@@ -95,10 +95,12 @@ pub struct Finished {
 pub struct Kept {
     /// Whether anything is kept.
     pub enabled: bool,
-    /// Answers on disk, and their bytes; also of those that are only read to their end.
+    /// Answers in memory and on disk.
     pub entries: usize,
-    /// Bytes of these.
+    /// Bytes of these, and of those that are only read to their end.
     pub bytes: u64,
+    /// How many of these bytes are in memory.
+    pub memory_bytes: u64,
     /// Answers to polls in memory.
     pub polls: usize,
     /// Bytes of these.
@@ -166,11 +168,12 @@ impl Git {
     /// What is kept now, and how often it was of use.
     #[must_use]
     pub fn kept(&self) -> Kept {
-        let ((entries, bytes), (polls, poll_bytes)) = (self.cache.kept(), self.polls.used());
+        let Contents { entries, bytes, memory_bytes } = self.cache.kept();
+        let (polls, poll_bytes) = self.polls.used();
         let (running, waiting) = self.slots.counts();
         let counted = self.counts.now();
         let (enabled, slots) = (self.cache.is_on(), self.slots.all());
-        Kept { enabled, entries, bytes, polls, poll_bytes, slots, running, waiting, counted }
+        Kept { enabled, entries, bytes, memory_bytes, polls, poll_bytes, slots, running, waiting, counted }
     }
 
     /// Forgets everything that is kept; says how many answers that were. Who reads one reads on.

@@ -36,6 +36,12 @@ pub(crate) fn slow_packs(config: String) -> String {
     config.replace("depth1_window = 0", "depth1_window = 100")
 }
 
+/// Has so many MiB of what is kept in memory, and the rest in files.
+fn in_memory(config: String, mib: u64) -> String {
+    assert!(config.contains("\nmemory_mib = 256\n"), "{config}");
+    config.replace("\nmemory_mib = 256\n", &format!("\nmemory_mib = {mib}\n"))
+}
+
 /// A gateway whose cache is here, with one repository; its folder, and a key.
 pub(crate) fn site(folder: Option<&Path>, edit: impl FnOnce(String) -> String) -> (Gateway, PathBuf, PathBuf) {
     let gateway = Gateway::start_with(|config| {
@@ -142,7 +148,8 @@ pub(crate) fn forget(gateway: &Gateway) {
 
 #[test]
 fn whatever_happens_to_what_is_kept() {
-    let (gateway, bare, key) = site(None, |config| config);
+    // So that an answer has both, a part in memory and one in a file.
+    let (gateway, bare, key) = site(None, |config| in_memory(config, 4));
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
     let kinds: [&[&str]; 2] = [&["--depth=1"], &["--bare"]];
     let clones = |name: &str, n: usize| Clones::start(&gateway, &key, &format!("{name}{n}"), kinds[n % 2]);
@@ -241,7 +248,7 @@ fn full_disk() -> Option<Seen> {
             return None;
         }
     };
-    let (gateway, bare, key) = site(Some(&disk.path().join("cache")), |config| config);
+    let (gateway, bare, key) = site(Some(&disk.path().join("cache")), |config| in_memory(config, 0));
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
     let mut seen = Seen::default();
     for n in 0..rounds() {

@@ -363,8 +363,9 @@ fn an_operator_sees_the_cache_and_clears_it() {
     assert_eq!(view["bypasses"]["capability"], 1, "{view}");
     assert_eq!((&view["entries"], &view["running"], &view["waiting"]), (&2.into(), &0.into(), &0.into()));
     assert!(view["bytes"].as_u64().unwrap() > 0 && view["poll_bytes"].as_u64().unwrap() > 0, "{view}");
+    assert_eq!(view["memory_bytes"], view["bytes"], "so little is in memory: {view}");
     let text = gateway.pullgate(["cache", "show"]).ok();
-    assert!(text.contains("capability") && text.contains("kept on disk    2 answers"), "{text}");
+    assert!(text.contains("capability") && text.contains("kept packs      2 answers"), "{text}");
     let cleared = gateway.pullgate(["cache", "clear"]).ok();
     assert!(cleared.contains("forgot 5 answers"), "{cleared}");
     assert_eq!((shown()["entries"].as_u64(), shown()["poll_entries"].as_u64()), (Some(0), Some(0)));

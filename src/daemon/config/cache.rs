@@ -17,6 +17,7 @@ pub(super) fn read(section: &mut Section<'_>, folder: &Path, state_dir: &Path) -
     let enabled = section.take("enabled", true, yes_or_no);
     let settings = Settings {
         folder: section.take("folder", state_dir.join("cache"), |value| values::path(value, folder)),
+        memory: section.take("memory_mib", 256 * MIB, mebibytes_or_none),
         total: section.take("total_mib", 4096 * MIB, mebibytes),
         entry: section.take("entry_mib", 2048 * MIB, mebibytes),
         free: section.take("free_mib", 1024 * MIB, mebibytes),
@@ -64,8 +65,30 @@ fn gits_own_or<T: TryFrom<i64>>(value: &toml::Value, most: i64, remedy: &str) ->
     number.map_or_else(|| wrong(format!("is {value}"), remedy), |number| Ok(Some(number)))
 }
 
+/// A pebibyte, in MiB.
+const MOST_MIB: i64 = 1 << 30;
+
 fn mebibytes(value: &toml::Value) -> Result<u64, Vec<Wrong>> {
-    /// A pebibyte.
-    const MOST: i64 = 1 << 30;
-    Ok(number(value, MOST, "write a whole number of MiB, from 1 to 1073741824")? * MIB)
+    Ok(number(value, MOST_MIB, "write a whole number of MiB, from 1 to 1073741824")? * MIB)
+}
+
+/// The same, or 0 for nothing.
+fn mebibytes_or_none(value: &toml::Value) -> Result<u64, Vec<Wrong>> {
+    const REMEDY: &str = "write a whole number of MiB, from 1 to 1073741824, or 0";
+    match value.as_integer() {
+        Some(0) => Ok(0),
+        Some(_) | None => Ok(number(value, MOST_MIB, REMEDY)? * MIB),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_may_be_none() {
+        let read = |value: i64| mebibytes_or_none(&toml::Value::Integer(value)).ok();
+        assert_eq!([0, 1, MOST_MIB].map(read), [Some(0), Some(1 << 20), Some(1 << 50)]);
+        assert_eq!([-1, MOST_MIB + 1].map(read), [None, None]);
+    }
 }
