@@ -40,8 +40,7 @@ pub struct Settings {
     pub folder: PathBuf,
     /// Bytes of all entries together that are in memory, those included that are still read and may not be found any more;
     /// 0 for none. An entry holds what it has there until it goes, and none goes to make room for another's memory: one that
-    /// finds none goes to its file. Entries whose life is over go with the next [`Cache::get`] of any key, so a daemon that
-    /// nobody asks anything goes on holding what it has.
+    /// finds none goes to its file. Entries whose life is over go with [`Cache::tidy`], or with the next [`Cache::get`].
     pub memory: u64,
     /// The same, in files.
     pub total: u64,
@@ -180,8 +179,10 @@ impl Cache {
     pub fn get(&self, key: Key) -> Found {
         let Some(shelf) = &self.shelf else { return Found::Bypass("off") };
         let now = Instant::now();
+        // Dropped behind the lock: to close a large file takes a while.
+        let mut gone = Vec::new();
         let mut slots = shelf.lock();
-        slots.retain(|_, slot| slot.may_be_found(now, &shelf.settings));
+        gone.extend(shelf.expired(&mut slots, now));
         if let Some(slot) = slots.get_mut(&key) {
             slot.last = now;
             slot.reads += 1;
@@ -189,8 +190,9 @@ impl Cache {
             return if whole { Found::Kept(reader) } else { Found::Growing(reader) };
         }
         while slots.len() >= shelf.settings.entries {
-            if !shelf.give_up(&mut slots, Want::Entries) {
-                return Found::Bypass("full");
+            match shelf.give_up(&mut slots, Want::Entries) {
+                Some(slot) => gone.push(slot),
+                None => return Found::Bypass("full"),
             }
         }
         let entry = Arc::new(Entry::new(shelf.memory.nothing(), shelf.disk.nothing(), shelf.buffers.clone()));
@@ -219,9 +221,19 @@ impl Cache {
         })
     }
 
+    /// Lets go of what may not be found any more, so that a daemon that nobody asks for anything does not hold it. May wait for
+    /// the disk, which has files to close.
+    pub fn tidy(&self) {
+        if let Some(shelf) = &self.shelf {
+            let gone: Vec<Slot> = shelf.expired(&mut shelf.lock(), Instant::now()).collect();
+            drop(gone);
+        }
+    }
+
     /// Lets every entry go; says how many there were. Who reads one, or writes it, goes on.
     pub fn clear(&self) -> usize {
-        self.shelf.as_ref().map_or(0, |shelf| shelf.lock().drain().count())
+        let gone = self.shelf.as_ref().map(|shelf| std::mem::take(&mut *shelf.lock()));
+        gone.map_or(0, |gone| gone.len())
     }
 }
 
@@ -237,6 +249,11 @@ impl Shelf {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Takes out what may not be found any more. To be dropped behind the lock.
+    fn expired(&self, slots: &mut HashMap<Key, Slot>, now: Instant) -> impl Iterator<Item = Slot> {
+        slots.extract_if(move |_, slot| !slot.may_be_found(now, &self.settings)).map(|(_, slot)| slot)
+    }
+
     /// A file for an entry; may wait for the disk.
     ///
     /// # Errors
@@ -249,9 +266,9 @@ impl Shelf {
         })
     }
 
-    /// Makes room at the cost of one entry, if there is one that nobody reads. Where there is none, it is the new one that
-    /// is given up.
-    fn give_up(&self, slots: &mut HashMap<Key, Slot>, want: Want) -> bool {
+    /// Makes room at the cost of one entry, if there is one that nobody reads; the room is there when it is dropped, which is
+    /// to be done behind the lock. Where there is none, it is the new one that is given up.
+    fn give_up(&self, slots: &mut HashMap<Key, Slot>, want: Want) -> Option<Slot> {
         let [entries, total, free] = &self.given_up;
         let count = match want {
             Want::Entries => entries,
@@ -268,24 +285,22 @@ impl Shelf {
     }
 
     /// Room on disk for some more bytes of an entry that has `filed` there: takes it, making it where it can; `None` where it
-    /// cannot.
+    /// cannot. May wait for the disk, and nobody waits for the shelf meanwhile.
     fn reserve(&self, filed: u64, more: u64) -> Option<Share> {
         /// How often the free space is looked at, in bytes of one file.
         const LOOK: u64 = 16 << 20;
-        let mut slots = self.lock();
         if filed == 0 || filed / LOOK != (filed + more) / LOOK {
             while !self.is_free() {
-                if !self.give_up(&mut slots, Want::Free) {
-                    return None;
-                }
+                let gone = self.give_up(&mut self.lock(), Want::Free)?;
+                drop(gone);
             }
         }
         loop {
-            match self.disk.take(more) {
-                Some(share) => return Some(share),
-                None if self.give_up(&mut slots, Want::Total) => {}
-                None => return None,
+            if let Some(share) = self.disk.take(more) {
+                return Some(share);
             }
+            let gone = self.give_up(&mut self.lock(), Want::Total)?;
+            drop(gone);
         }
     }
 
@@ -306,14 +321,12 @@ impl Shelf {
     }
 }
 
-/// Gives up the whole entry without readers that was asked for least recently, of those that are of use.
-fn evict_one(slots: &mut HashMap<Key, Slot>, of_use: impl Fn(&Slot) -> bool) -> bool {
+/// Takes out the whole entry without readers that was asked for least recently, of those that are of use.
+fn evict_one(slots: &mut HashMap<Key, Slot>, of_use: impl Fn(&Slot) -> bool) -> Option<Slot> {
     let idle = |slot: &Slot| slot.entry.has_ended() && slot.entry.readers() == 0;
     let idle = slots.iter().filter(|(_, slot)| idle(slot) && of_use(slot));
-    match idle.min_by_key(|(_, slot)| slot.last).map(|(key, _)| *key) {
-        Some(key) => slots.remove(&key).is_some(),
-        None => false,
-    }
+    let key = idle.min_by_key(|(_, slot)| slot.last).map(|(key, _)| *key)?;
+    slots.remove(&key)
 }
 
 /// Closed to everybody else: responses hold what only some keys may fetch.

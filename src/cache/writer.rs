@@ -68,16 +68,18 @@ impl Writer {
             self.entry.hold(&bytes, room);
             return true;
         }
-        let Some(room) = self.shelf.reserve(stored.file, more) else {
-            tracing::debug!(all, "there is no room to keep an entry");
-            return false;
-        };
         let (shelf, entry) = (Arc::clone(&self.shelf), Arc::clone(&self.entry));
-        match tokio::task::spawn_blocking(move || entry.write(|| shelf.file(), stored.file, &bytes)).await {
-            Ok(Ok(())) => {
+        // Making room asks the disk and closes files: not on a thread of the runtime either.
+        let kept = tokio::task::spawn_blocking(move || {
+            let Some(room) = shelf.reserve(stored.file, more) else { return Ok(None) };
+            entry.write(|| shelf.file(), stored.file, &bytes).map(|()| Some(room))
+        });
+        match kept.await {
+            Ok(Ok(Some(room))) => {
                 self.entry.show(room);
                 return true;
             }
+            Ok(Ok(None)) => tracing::debug!(all, "there is no room to keep an entry"),
             Ok(Err(error)) => tracing::warn!(%error, "the cache cannot write; the entry is passed on and not kept"),
             Err(error) => tracing::error!(%error, "a write to the cache did not end"),
         }

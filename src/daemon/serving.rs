@@ -18,6 +18,7 @@ use super::{meter, service, stopping};
 use crate::admin::upgrade::Upgrader;
 use crate::front::metrics;
 use crate::front::ssh::listener;
+use crate::git::Git;
 use crate::usage::{self, Usage};
 
 /// How long those who are connected may take until it is decided what they come to, while another process waits for the
@@ -25,6 +26,9 @@ use crate::usage::{self, Usage};
 const SETTLE: Duration = Duration::from_secs(5);
 /// How long answers may take to end after their line was cut.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
+
+/// How often answers are looked through whose time may be over.
+const TIDY: Duration = Duration::from_secs(60);
 
 /// Everything that runs.
 pub(super) struct Serving {
@@ -76,6 +80,7 @@ impl Serving {
         };
         doors.spawn(Arc::clone(&sockets.control).serve(admin, ends.accepting.clone().cancelled_owned()));
         background.spawn(keep_uses(house.usage.clone(), ends.accepting.clone()));
+        background.spawn(keep_tidy(house.git.clone(), ends.accepting.clone()));
     }
 
     /// Tells the daemon whose place this one takes that the doors are open, and waits until it is this one's turn.
@@ -230,6 +235,16 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 async fn keep_uses(usage: Usage, stopping: CancellationToken) {
     while tokio::time::timeout(usage::EVERY, stopping.cancelled()).await.is_err() {
         write_uses(&usage).await;
+    }
+}
+
+/// Gives back now and then what is kept of answers whose time is over, until the end.
+async fn keep_tidy(git: Git, stopping: CancellationToken) {
+    while tokio::time::timeout(TIDY, stopping.cancelled()).await.is_err() {
+        let git = git.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || git.tidy()).await {
+            tracing::warn!(%error, "what is kept cannot be looked through");
+        }
     }
 }
 

@@ -181,6 +181,11 @@ impl Git {
         self.cache.clear() + self.polls.clear()
     }
 
+    /// Lets go of answers whose time is over; may wait for the disk.
+    pub fn tidy(&self) {
+        self.cache.tidy();
+    }
+
     /// Serves one fetch to its end and records it. Gives the way to the client back, for its last words. Whatever is logged on
     /// the way has the fetch's id, which its client is shown, and its repository.
     pub async fn run<O: Outbound>(&self, fetch: Fetch, inbound: Inbound, outbound: O) -> (Finished, O) {

@@ -179,3 +179,17 @@ async fn a_write_that_is_dropped_half_way_takes_no_room() {
     assert_eq!(all(reader).await, Err(Lost));
     assert_eq!(used(&cache), (0, 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_over_is_given_back_without_being_asked_for() {
+    let (cache, _dir) = cache(|settings| settings.memory = 250);
+    let (mut writer, reader) = missing(&cache, 1);
+    write(&mut writer, 0..5).await;
+    writer.finish();
+    drop(reader);
+    cache.tidy();
+    assert_eq!(used(&cache), (200, 300), "it may still be found");
+    advance(Duration::from_secs(21)).await;
+    cache.tidy();
+    assert_eq!((used(&cache), cache.kept().entries), ((0, 0), 0));
+}
