@@ -77,6 +77,26 @@ fn every_host_key_and_no_sha1_of_it() {
     }
 }
 
+/// A stranger has no large group computed with: one exchange of 8,192 bits took more than a second of processor time.
+#[test]
+fn large_groups_are_for_nobody() {
+    let gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    for large in ["diffie-hellman-group16-sha512", "diffie-hellman-group18-sha512"] {
+        let said = fetch(&gateway, &key, &[&format!("KexAlgorithms={large}")]);
+        assert!(said.code == Some(255) && said.err.contains("no matching key exchange"), "{large}: {said:?}");
+    }
+    // OpenSSH prefers 8,192 bits to go with a cipher of 256, and takes what it gets.
+    let options =
+        ["KexAlgorithms=diffie-hellman-group-exchange-sha256", "Ciphers=aes256-gcm@openssh.com", "LogLevel=DEBUG2"];
+    let said = fetch(&gateway, &key, &options);
+    assert!(said.err.contains("(2048<8192<8192)") && said.out.contains("refs/heads/main"), "{said:?}");
+    assert!(said.err.contains("/3072") && !said.err.contains("/8192"), "{said:?}");
+    let small = fetch(&gateway, &key, &["KexAlgorithms=diffie-hellman-group14-sha256"]);
+    assert!(small.out.contains("refs/heads/main"), "{small:?}");
+}
+
 /// Unless they are asked for; and the log says what would serve a client that has nothing else.
 #[test]
 fn the_nist_curves_are_not_offered() {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use russh::client::GexParams;
-use russh::kex::dh::groups::{DH_GROUP14, DH_GROUP15, DH_GROUP16, DH_GROUP18, DhGroup};
+use russh::kex::dh::groups::{DH_GROUP14, DH_GROUP15, DhGroup};
 use russh::keys::Certificate;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Response, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect, Pty, Sig};
@@ -326,8 +326,8 @@ impl Handler for Connection {
 
     async fn lookup_dh_gex_group(&mut self, wanted: &GexParams) -> Result<Option<DhGroup>> {
         // RFC 4419 §3: the smallest that is at least what is preferred, else the largest that is allowed. Ours are the
-        // groups of RFC 3526, all safe primes.
-        let ours = [&DH_GROUP14, &DH_GROUP15, &DH_GROUP16, &DH_GROUP18];
+        // groups of RFC 3526, all safe primes, and only those that a stranger may well have us compute with (`algorithms`).
+        let ours = [&DH_GROUP14, &DH_GROUP15];
         let allowed =
             || ours.iter().filter(|g| (wanted.min_group_size()..=wanted.max_group_size()).contains(&g.bit_size()));
         let group = allowed().find(|g| g.bit_size() >= wanted.preferred_group_size()).or_else(|| allowed().next_back());
