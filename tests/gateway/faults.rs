@@ -37,7 +37,7 @@ pub(crate) fn slow_packs(config: String) -> String {
 }
 
 /// Has so many MiB of what is kept in memory, and the rest in files.
-fn in_memory(config: String, mib: u64) -> String {
+pub(crate) fn in_memory(config: String, mib: u64) -> String {
     assert!(config.contains("\nmemory_mib = 256\n"), "{config}");
     config.replace("\nmemory_mib = 256\n", &format!("\nmemory_mib = {mib}\n"))
 }

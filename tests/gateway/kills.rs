@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::faults::{CLIENTS, Clones, Seen, forget, site, slow_packs};
+use crate::faults::{CLIENTS, Clones, Seen, forget, in_memory, site, slow_packs};
 use crate::harness::{Gateway, PATIENCE, plain_git, run, wait_until};
 use crate::tree::{gits, packers};
 
@@ -97,7 +97,8 @@ fn before_the_pack(
 
 #[test]
 fn a_git_that_is_killed_is_replaced_while_that_can_be() {
-    let (gateway, bare, key) = site(None, slow_packs);
+    // In a file, whose length says from outside how much there is.
+    let (gateway, bare, key) = site(None, |config| in_memory(slow_packs(config), 0));
     let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
     let mut before = [0; 4];
     let row = |when: &str, seen: &Seen, sources: &[usize; 3]| {

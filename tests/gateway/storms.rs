@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::harness::{Gateway, can_init, plain_git, run, wait_until};
+use crate::faults::in_memory;
 use crate::tree::gits;
 
 /// How many fetches had their pack from there, by the audit.
@@ -213,7 +214,7 @@ fn what_is_kept_is_for_those_who_may_have_it() {
 
 #[test]
 fn a_cache_that_cannot_keep_still_serves() {
-    let gateway = Gateway::start();
+    let gateway = Gateway::start_with(|config| in_memory(config, 0));
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     settle();
