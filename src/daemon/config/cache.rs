@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::limits::{count, number, seconds};
+use super::limits::{count, number, number_or_none, seconds};
 use super::section::{Section, Wrong, wrong};
 use super::values;
 use crate::cache::{Settings, SmallSettings};
@@ -74,11 +74,7 @@ fn mebibytes(value: &toml::Value) -> Result<u64, Vec<Wrong>> {
 
 /// The same, or 0 for nothing.
 fn mebibytes_or_none(value: &toml::Value) -> Result<u64, Vec<Wrong>> {
-    const REMEDY: &str = "write a whole number of MiB, from 1 to 1073741824, or 0";
-    match value.as_integer() {
-        Some(0) => Ok(0),
-        Some(_) | None => Ok(number(value, MOST_MIB, REMEDY)? * MIB),
-    }
+    Ok(number_or_none(value, MOST_MIB, "write a whole number of MiB, from 1 to 1073741824, or 0")? * MIB)
 }
 
 #[cfg(test)]

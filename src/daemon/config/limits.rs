@@ -104,13 +104,12 @@ pub(super) fn count_u32(value: &toml::Value) -> Result<u32, Vec<Wrong>> {
 /// A count, or 0 for what the machine suggests, or for no bound.
 fn count_or_none(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
     const REMEDY: &str = "write a whole number from 1 to 1000000, or 0";
-    match value.as_integer() {
-        Some(0) => Ok(0),
-        Some(_) | None => {
-            let number = number(value, MOST, REMEDY)?;
-            usize::try_from(number).or_else(|_| wrong("is too large", REMEDY))
-        }
-    }
+    usize::try_from(number_or_none(value, MOST, REMEDY)?).or_else(|_| wrong("is too large", REMEDY))
+}
+
+/// A number as [`number`] reads it, or 0.
+pub(super) fn number_or_none(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {
+    if value.as_integer() == Some(0) { Ok(0) } else { number(value, most, remedy) }
 }
 
 pub(super) fn number(value: &toml::Value, most: i64, remedy: &str) -> Result<u64, Vec<Wrong>> {
