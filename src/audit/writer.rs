@@ -9,6 +9,8 @@ use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
+
 use super::chain::Chain;
 use super::counters::{Counters, Lost};
 use super::journald::Journal;
@@ -164,16 +166,32 @@ impl Writer {
             Item::Flush(_) | Item::Unchain(_) | Item::Reopen(_) | Item::Chain(_) | Item::Checkpoint => String::new(),
         };
         let Some(queue) = &self.queue else { return Some(told(item)) };
-        let start = Instant::now();
-        let mut item = item;
-        loop {
-            match queue.try_send(item) {
-                Ok(()) => return None,
-                Err(TrySendError::Full(back)) if start.elapsed() < patience => item = back,
-                Err(TrySendError::Full(back) | TrySendError::Disconnected(back)) => return Some(told(back)),
+        let mut item = match queue.try_send(item) {
+            Ok(()) => return None,
+            Err(TrySendError::Disconnected(back)) => return Some(told(back)),
+            Err(TrySendError::Full(back)) => back,
+        };
+        waiting(|| {
+            let start = Instant::now();
+            while start.elapsed() < patience {
+                std::thread::sleep(LOOK);
+                match queue.try_send(item) {
+                    Ok(()) => return None,
+                    Err(TrySendError::Disconnected(back)) => return Some(told(back)),
+                    Err(TrySendError::Full(back)) => item = back,
+                }
             }
-            std::thread::sleep(LOOK);
-        }
+            Some(told(item))
+        })
+    }
+}
+
+/// Waits, wherever that is. On a thread of a runtime that has more of them, the others that wait for this one are brought elsewhere
+/// first: a disk that does not keep up must not stop those who have no record to write.
+fn waiting<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
     }
 }
 
@@ -325,6 +343,35 @@ mod tests {
         let mut all: Vec<String> = disk.text().lines().map(str::to_owned).chain(refused).collect();
         all.sort();
         assert_eq!(all, (10..50).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn who_waits_for_a_disk_holds_nobody_else_up() {
+        let disk = Disk::default();
+        let patience = Duration::from_secs(600);
+        let writer = Writer::over(opens(&disk), nobody(), 1, patience, Counters::default()).unwrap();
+        let writer = Arc::new(writer);
+        let stands = disk.stands.lock().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+        let (began, begun) = mpsc::channel();
+        for number in 0..6 {
+            let (writer, began) = (Arc::clone(&writer), began.clone());
+            drop(runtime.spawn(async move {
+                began.send(()).unwrap();
+                writer.put(number.to_string());
+            }));
+        }
+        let soon = Duration::from_secs(20);
+        let waits = (0..6).all(|_| begun.recv_timeout(soon).is_ok());
+        let (served, serves) = mpsc::channel();
+        drop(runtime.spawn(async move { served.send(()).unwrap() }));
+        let heard = serves.recv_timeout(soon);
+        drop(stands);
+        assert!(waits, "each has its thread to wait on");
+        heard.expect("somebody without a record is served");
+        runtime.shutdown_timeout(soon);
+        writer.flush();
+        assert_eq!(disk.text().lines().count(), 6);
     }
 
     #[test]

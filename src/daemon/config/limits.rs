@@ -44,6 +44,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     for (key, clock) in [
         ("banner_seconds", &mut ssh.banner),
         ("login_seconds", &mut ssh.login),
+        ("group_exchange_seconds", &mut ssh.group_exchange),
         ("connection_idle_seconds", &mut ssh.idle),
         ("negotiation_seconds", &mut git.negotiation),
         ("fetch_idle_seconds", &mut git.idle),
@@ -65,6 +66,7 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     }
     for (key, bound) in [
         ("slots", &mut git.slots.slots),
+        ("group_exchanges", &mut ssh.group_exchanges),
         ("connections_per_key", &mut ssh.connections_per_key),
         ("guesses_per_network", &mut ssh.guesses),
         ("slots_per_key", &mut git.slots.per_key),

@@ -15,13 +15,15 @@ pub(super) enum Limit {
     Banner,
     Login,
     Idle,
+    GroupExchanges,
+    GroupExchange,
     Channels,
     Keys,
     Guesses,
 }
 
 impl Limit {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Connections,
         Self::ConnectionsPerKey,
         Self::Startups,
@@ -29,6 +31,8 @@ impl Limit {
         Self::Banner,
         Self::Login,
         Self::Idle,
+        Self::GroupExchanges,
+        Self::GroupExchange,
         Self::Channels,
         Self::Keys,
         Self::Guesses,
@@ -43,6 +47,8 @@ impl Limit {
             Self::Banner => "banner_seconds",
             Self::Login => "login_seconds",
             Self::Idle => "connection_idle_seconds",
+            Self::GroupExchanges => "group_exchanges",
+            Self::GroupExchange => "group_exchange_seconds",
             Self::Channels => "channels_per_connection",
             Self::Keys => "keys_per_connection",
             Self::Guesses => "guesses_per_network",

@@ -4,6 +4,7 @@ mod algorithms;
 mod answer;
 mod channel;
 mod connection;
+mod exchange;
 pub mod exec_line;
 mod greeting;
 mod guesses;
@@ -49,6 +50,11 @@ pub struct Settings {
     pub startups: usize,
     /// The same, from one IPv4 address or one /64 of IPv6.
     pub startups_per_network: usize,
+    /// Exchanges of keys in large groups at a time; of those who are not logged in half as many for one network. 0: one less than there
+    /// are cores, and one at least.
+    pub group_exchanges: usize,
+    /// How long such a one may take from the moment on when the peer is given its group.
+    pub group_exchange: Duration,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one key at the same time. 0: any number.
@@ -67,8 +73,19 @@ pub struct Settings {
 
 impl Settings {
     fn same_places(&self, other: &Self) -> bool {
-        let of = |settings: &Self| (settings.startups, settings.startups_per_network, settings.connections);
+        let of = |settings: &Self| {
+            (settings.startups, settings.startups_per_network, settings.connections, settings.group_exchanges)
+        };
         of(self) == of(other)
+    }
+
+    /// Exchanges in large groups at a time, as a number.
+    fn exchanges(&self) -> usize {
+        match self.group_exchanges {
+            // The runtime has a thread for each core. One of them has to be free, and then looks who else has said something.
+            0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() - 1).max(1),
+            exchanges => exchanges,
+        }
     }
 }
 
@@ -81,6 +98,10 @@ impl Default for Settings {
             // Five hundred agents behind one address may start at once; each that is not logged in yet costs some 30 KiB.
             startups: 1000,
             startups_per_network: 600,
+            // All of the runtime's threads but one at the worst, and half as many for one network.
+            group_exchanges: 0,
+            // A client on the other side of the world, that computes as long as an old Java does.
+            group_exchange: Duration::from_secs(5),
             connections: 4096,
             // A thousand agents may share a key and come twice; the other half of the places is for other keys.
             connections_per_key: 2048,

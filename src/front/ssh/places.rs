@@ -1,18 +1,23 @@
-//! How many may stand at the door at once: in all, not logged in yet, and from one network.
+//! How many may stand at the door at once: in all, not logged in yet, and from one network; and how many of those who are not logged
+//! in may have a large group computed with.
 //!
 //! Who is not logged in yet costs little but is anybody. So one network cannot take all of these places, and when they grow
 //! scarce some are turned away by chance before all are: whoever fills them with connections that say nothing is turned away
 //! as often as everybody else, and a client that tries again gets in. OpenSSH's `MaxStartups` does the same.
+//!
+//! An exchange of keys in a group of 3,072 bits takes a thread of the runtime for 80 ms, and a client that does not compute itself
+//! gets one for nothing (docs/transport.md). So they take turns, by network first: a hundred strangers behind one address keep
+//! half of the threads busy, and not all others waiting behind a hundred exchanges.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use super::Settings;
-use super::meter::Limit;
+use super::meter::{Limit, Meter};
 
 /// How often the log says that somebody was turned away, at most: strangers must not be able to fill a disk.
 const TELL: Duration = Duration::from_secs(10);
@@ -22,9 +27,17 @@ const TELL: Duration = Duration::from_secs(10);
 pub(super) struct Places {
     startups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
+    exchanges: Arc<Semaphore>,
     settings: Settings,
-    networks: Mutex<HashMap<IpAddr, usize>>,
+    networks: Mutex<HashMap<IpAddr, Network>>,
     turned_away: Mutex<TurnedAway>,
+}
+
+/// Those of one network who are not logged in.
+#[derive(Debug)]
+struct Network {
+    taken: usize,
+    exchanges: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +57,14 @@ pub(super) struct Entry {
 pub(super) struct NetworkPlace {
     places: Arc<Places>,
     network: IpAddr,
+    exchanges: Arc<Semaphore>,
+}
+
+/// Somebody's turn to have a large group computed with.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _of_all: OwnedSemaphorePermit,
+    _of_network: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
@@ -51,6 +72,7 @@ impl Places {
         Self {
             startups: Arc::new(Semaphore::new(settings.startups)),
             connections: Arc::new(Semaphore::new(settings.connections)),
+            exchanges: Arc::new(Semaphore::new(settings.exchanges())),
             settings: *settings,
             networks: Mutex::default(),
             turned_away: Mutex::default(),
@@ -72,12 +94,29 @@ impl Places {
     pub(super) fn network(self: &Arc<Self>, client: IpAddr) -> Option<NetworkPlace> {
         let network = network_of(client);
         let mut networks = self.lock();
-        let taken = networks.entry(network).or_default();
-        if *taken >= self.settings.startups_per_network {
+        let here = networks.entry(network).or_insert_with(|| {
+            let exchanges = Arc::new(Semaphore::new((self.settings.exchanges() / 2).max(1)));
+            Network { taken: 0, exchanges }
+        });
+        if here.taken >= self.settings.startups_per_network {
             return None;
         }
-        *taken += 1;
-        Some(NetworkPlace { places: Arc::clone(self), network })
+        here.taken += 1;
+        Some(NetworkPlace { places: Arc::clone(self), network, exchanges: Arc::clone(&here.exchanges) })
+    }
+
+    /// Waits for a turn at an exchange in a large group: in the order in which they come, first within the network, of somebody who is
+    /// not logged in, and then among all who are next in theirs. Who has to wait is counted.
+    pub(super) async fn turn(&self, network: Option<&NetworkPlace>, meter: &Meter) -> Result<Turn, AcquireError> {
+        let network = network.map(|place| &place.exchanges);
+        if [network, Some(&self.exchanges)].iter().flatten().any(|turns| turns.available_permits() == 0) {
+            meter.met(Limit::GroupExchanges);
+        }
+        let of_network = match network {
+            Some(turns) => Some(Arc::clone(turns).acquire_owned().await?),
+            None => None,
+        };
+        Ok(Turn { _of_all: Arc::clone(&self.exchanges).acquire_owned().await?, _of_network: of_network })
     }
 
     /// Says that somebody was turned away, or counts it until it is time to say something again.
@@ -93,7 +132,7 @@ impl Places {
         tracing::warn!(%client, why, count, "connections are turned away; `startups` and `connections` under [limits] say when");
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Network>> {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,9 +140,9 @@ impl Places {
 impl Drop for NetworkPlace {
     fn drop(&mut self) {
         let mut networks = self.places.lock();
-        if let Some(taken) = networks.get_mut(&self.network) {
-            *taken = taken.saturating_sub(1);
-            if *taken == 0 {
+        if let Some(here) = networks.get_mut(&self.network) {
+            here.taken = here.taken.saturating_sub(1);
+            if here.taken == 0 {
                 networks.remove(&self.network);
             }
         }

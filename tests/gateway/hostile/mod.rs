@@ -5,6 +5,7 @@ mod before;
 mod crowd;
 mod floods;
 mod fuzz;
+mod groups;
 mod guesses;
 mod inside;
 mod login;

@@ -9,6 +9,9 @@ pub(crate) const KEXINIT: u8 = 20;
 pub(crate) const NEWKEYS: u8 = 21;
 pub(crate) const ECDH_INIT: u8 = 30;
 pub(crate) const ECDH_REPLY: u8 = 31;
+/// RFC 4419 §5: of an exchange that begins with a request of a group.
+pub(crate) const GROUP: u8 = 31;
+pub(crate) const GROUP_REPLY: u8 = 33;
 pub(crate) const SERVICE_ACCEPT: u8 = 6;
 pub(crate) const AUTH_FAILURE: u8 = 51;
 pub(crate) const AUTH_SUCCESS: u8 = 52;
@@ -59,6 +62,16 @@ pub(crate) fn kexinit_of(kex: &str, host_key: &str) -> Vec<u8> {
     }
     packet.extend([0; 5]);
     packet
+}
+
+/// RFC 4419 §3: a group of so many bits.
+pub(crate) fn group_request(least: u32, preferred: u32, most: u32) -> Vec<u8> {
+    [&[34][..], &[least, preferred, most].map(u32::to_be_bytes).concat()].concat()
+}
+
+/// Likewise: the client's half.
+pub(crate) fn group_init(half: &[u8]) -> Vec<u8> {
+    [&[32][..], &mpint(half)].concat()
 }
 
 pub(crate) fn service(name: &str) -> Vec<u8> {

@@ -1,3 +1,5 @@
+use tokio::time::timeout;
+
 use super::*;
 
 fn places(startups: usize, per_network: usize) -> Arc<Places> {
@@ -28,6 +30,32 @@ fn networks_that_left_are_forgotten() {
         drop(places.network(IpAddr::from([192, 0, 2, last])));
     }
     assert!(places.lock().is_empty());
+}
+
+#[tokio::test]
+async fn a_network_has_half_of_the_turns_and_they_come_in_order() {
+    let settings = Settings { group_exchanges: 4, ..Settings::default() };
+    let (places, meter) = (Arc::new(Places::new(&settings)), Meter::default());
+    let of = |last| places.network(IpAddr::from([192, 0, 2, last])).unwrap();
+    let (first, again, second, third) = (of(1), of(1), of(2), of(3));
+    let turn = |place| places.turn(place, &meter);
+    let soon = Duration::from_millis(20);
+    let held = [turn(Some(&first)).await.unwrap(), turn(Some(&first)).await.unwrap()];
+    assert!(timeout(soon, turn(Some(&again))).await.is_err(), "half of them, whichever connection it is");
+    let more = [turn(Some(&second)).await.unwrap(), turn(Some(&second)).await.unwrap()];
+    assert!(timeout(soon, turn(Some(&third))).await.is_err(), "all of them");
+    assert!(timeout(soon, turn(None)).await.is_err(), "for who is logged in too");
+    {
+        // Somebody of a network that has its half, who came before, does not stand before others.
+        let (mut waits, mut next) = (Box::pin(turn(Some(&again))), Box::pin(turn(Some(&third))));
+        assert!(timeout(soon, &mut waits).await.is_err() && timeout(soon, &mut next).await.is_err());
+        drop(more);
+        timeout(soon, next).await.unwrap().unwrap();
+        assert!(timeout(soon, waits).await.is_err());
+    }
+    drop((held, first, again, second, third));
+    assert!(places.lock().is_empty());
+    assert_eq!(places.exchanges.available_permits(), 4);
 }
 
 #[test]
