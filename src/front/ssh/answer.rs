@@ -76,10 +76,11 @@ async fn answer(
     let path = command.path().map(str::to_owned);
     let decision = match who {
         Who::ToldOnly(declined, subject) => Err(door.gate.decline(subject, declined.clone(), path.as_deref())),
-        Who::Principal(principal) => ask(command, line, protocol)
-            .map_err(|declined| door.gate.decline(who.subject(), declined, path.as_deref()))
+        Who::Principal(principal) => match ask(command, line, protocol) {
             // It looks into the store, which may be a file system that hangs.
-            .and_then(|ask| look(|| door.gate.authorize(principal, ask))),
+            Ok(ask) => look(|| door.gate.authorize(principal, ask)).await,
+            Err(declined) => Err(door.gate.decline(who.subject(), declined, path.as_deref())),
+        },
     };
     let warning = match (&decision, who) {
         (Ok(_), Who::Principal(principal)) => door.gate.ends_soon(principal, door.settings.expiry_warning),

@@ -56,12 +56,12 @@ pub(super) async fn capabilities(git: &Git, fetch: &Fetch) -> Result<Arc<Capabil
     if !git.polls.is_on() {
         return Err("off");
     }
-    let settings = look(|| fetch.repo().settings_stamp())?;
+    let settings = look(|| fetch.repo().settings_stamp()).await?;
     let key = key_of(git, Kind::Capabilities, fetch, &settings, &[]);
     let make = async {
         let said = produce::produce(git, fetch, Kind::Capabilities, None).await?;
         // They depend on nothing else, and a configuration that is changed while git reads it is changed back by nobody.
-        if look(|| fetch.repo().settings_stamp())? == settings { Ok(said) } else { Err("changing") }
+        if look(|| fetch.repo().settings_stamp()).await? == settings { Ok(said) } else { Err("changing") }
     };
     match git.polls.get(key, make).await?.0 {
         Said::Capabilities(capabilities) => Ok(capabilities),
@@ -105,7 +105,7 @@ async fn of_refs(git: &Git, fetch: &Fetch, kind: Kind, known: Option<&Capabiliti
         let make = async {
             let said = produce::produce(git, fetch, kind, known).await?;
             // What git read is what was looked at only if that is still so.
-            let after = look(|| fetch.repo().stamps())?;
+            let after = look(|| fetch.repo().stamps()).await?;
             if (after.settings, after.refs) == (before.settings, before.refs) { Ok(said) } else { Err("refs-changing") }
         };
         match git.polls.get(key, make).await {
@@ -132,7 +132,7 @@ pub(super) async fn settled(fetch: &Fetch, needs_refs: bool) -> Result<Stamps, W
     for last in [false, true] {
         // Before the look: what changes during it is then too young.
         let now = SystemTime::now();
-        let stamps = look(|| fetch.repo().stamps())?;
+        let stamps = look(|| fetch.repo().stamps()).await?;
         if !needs_refs || stamps.is_settled(now) {
             return Ok(stamps);
         }
@@ -144,8 +144,8 @@ pub(super) async fn settled(fetch: &Fetch, needs_refs: bool) -> Result<Stamps, W
 }
 
 /// Looks; it may be a file system that hangs.
-fn look<T>(at: impl FnOnce() -> Result<T, Unwatchable>) -> Result<T, Why> {
-    look::look(at).map_err(|Unwatchable(why)| why)
+async fn look<T>(at: impl FnOnce() -> Result<T, Unwatchable>) -> Result<T, Why> {
+    look::look(at).await.map_err(|Unwatchable(why)| why)
 }
 
 /// What an answer depends on, and nothing of who asks.
