@@ -14,14 +14,14 @@ fmt:
 clippy:
     cargo clippy --all-targets --all-features -- -D warnings
 
-# Unit, integration and documentation tests
+# Unit, integration and documentation tests, two for each core at a time: most of a test with a real gateway is waiting
 test:
-    cargo test
+    RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}" cargo test
 
 # Every client against the gateway, as a table. A client that is not installed is ignored; PULLGATE_INTEROP=require fails,
 # and needs `just interop-python` before
 interop:
-    cargo test --test interop
+    RUST_TEST_THREADS="${RUST_TEST_THREADS:-$((2 * $(nproc)))}" cargo test --test interop
 
 # The Python clients of the interop tests, in a folder of their own below target
 interop-python:

@@ -24,6 +24,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
 use tokio::time::Instant;
 
 use buffers::Buffers;
@@ -60,6 +62,20 @@ pub struct Settings {
     pub stall: Duration,
     /// Small things, in memory.
     pub small: SmallSettings,
+}
+
+/// How many ask the disk at a time, each on a thread of its own.
+static ON_DISK: Semaphore = Semaphore::const_new(100);
+
+/// Asks the disk where no connection waits for it. Who comes while it does not answer waits without a thread.
+async fn on_disk<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> Result<T, JoinError> {
+    // Nobody closes it. Who leaves in the middle leaves the thread behind.
+    let one = ON_DISK.acquire().await.ok();
+    tokio::task::spawn_blocking(move || {
+        let _until_it_is_done = one;
+        ask()
+    })
+    .await
 }
 
 /// What an entry is found by: a hash that its maker answers for.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::{Entry, Look};
+use super::on_disk;
 
 /// The rest of the entry does not come: its writer gave up, or this reader held the others up for too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ impl Reader {
             return Ok(bytes);
         }
         let entry = Arc::clone(&self.entry);
-        match tokio::task::spawn_blocking(move || entry.read(at, length)).await {
+        match on_disk(move || entry.read(at, length)).await {
             Ok(Ok(bytes)) => Ok(bytes),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "kept bytes cannot be read");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::entry::{End, Entry, Stored};
-use super::{Key, Shelf};
+use super::{Key, Shelf, on_disk};
 
 /// Nobody waits for the entry any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Writer {
         }
         let (shelf, entry) = (Arc::clone(&self.shelf), Arc::clone(&self.entry));
         // Making room asks the disk and closes files: not on a thread of the runtime either.
-        let kept = tokio::task::spawn_blocking(move || {
+        let kept = on_disk(move || {
             let Some(room) = shelf.reserve(stored.file, more) else { return Ok(None) };
             entry.write(|| shelf.file(), stored.file, &bytes).map(|()| Some(room))
         });

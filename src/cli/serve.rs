@@ -118,11 +118,17 @@ impl Made {
     }
 }
 
+/// How many may wait for a disk or a lock at a time, each on a thread of its own. When the runtime needs one more for its own work and
+/// there is none, it stands still. So no crowd may have all of them: 256 look at the store ([`crate::store::look`]), 100 each wait with
+/// audit records and for the disk of the cache, and the rest is for the few who do so beside the fetches.
+const BLOCKED: usize = 512;
+
 /// A thread for each core, and two at least: one may have to wait for a file system ([`crate::store::look`]).
 pub(super) fn runtime() -> Result<Runtime, Fault> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
     Builder::new_multi_thread()
         .worker_threads(threads)
+        .max_blocking_threads(BLOCKED)
         .enable_all()
         .build()
         .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))

@@ -44,7 +44,6 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
     for (key, clock) in [
         ("banner_seconds", &mut ssh.banner),
         ("login_seconds", &mut ssh.login),
-        ("group_exchange_seconds", &mut ssh.group_exchange),
         ("connection_idle_seconds", &mut ssh.idle),
         ("negotiation_seconds", &mut git.negotiation),
         ("fetch_idle_seconds", &mut git.idle),

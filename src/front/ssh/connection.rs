@@ -13,7 +13,7 @@ use tracing::{Instrument as _, Span};
 use super::Door;
 use super::answer::{self, Who};
 use super::channel::ChannelState;
-use super::exchange::Exchanges;
+use super::exchange::Asked;
 use super::guesses::{self, Standing};
 use super::listener::Startup;
 use super::meter::Limit;
@@ -51,7 +51,8 @@ pub(super) struct State {
     pub(super) who: Option<Arc<Who>>,
     /// What it holds as long as it counts as one that is not logged in.
     pub(super) startup: Option<Startup>,
-    pub(super) exchanges: Exchanges,
+    /// Tells the line of a group that the peer is given.
+    pub(super) asked: Asked,
     /// Its place among the connections of its key, which it gets at the login, or with a command when one is free.
     share: Option<Share>,
     probes: usize,
@@ -82,7 +83,7 @@ impl DerefMut for Connection {
 }
 
 impl Connection {
-    pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup, exchanges: Exchanges, stay: Stay) -> Self {
+    pub(super) fn new(door: Arc<Door>, subject: Subject, startup: Startup, asked: Asked, stay: Stay) -> Self {
         Self(Box::new(State {
             door,
             subject,
@@ -90,7 +91,7 @@ impl Connection {
             proven: None,
             who: None,
             startup: Some(startup),
-            exchanges,
+            asked,
             share: None,
             probes: 0,
             guesses: 0,

@@ -1,105 +1,83 @@
-//! A key exchange in a large group: whose turn it is, and until when.
+//! A key exchange in a large group: whose turn it is to have one computed.
 //!
-//! The library says when it needs the group, and then computes when it hears from the client, on the thread on which it is. The
-//! answer to that is all that can be seen from outside; so a turn lasts until it is sent.
+//! The library asks for the group, sends it, and computes where it is as soon as it has read the peer's answer; it reads nothing
+//! further before it has. So the line passes on fewer bytes than any answer has, and more of them only with a turn, which is over with
+//! the next read or write: whoever waits for a peer has no turn, however long that takes, and whoever comes before its turn is not
+//! read from.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 
-use tokio::sync::{AcquireError, Notify};
-use tokio_util::sync::CancellationToken;
+use super::places::{Turn, Turns};
 
-use super::Door;
-use super::meter::Limit;
-use super::places::NetworkPlace;
+/// The shortest packet that there is, in bytes: with a number of one byte (RFC 4253 §6), which is an answer as good as any.
+const SHORTEST: usize = 16;
 
-/// How many bytes were sent on a line. Cheap to clone.
+/// That a peer is given a group: what the handler of a connection tells its line. Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Sent(Arc<Count>);
+pub(super) struct Asked(Arc<AtomicUsize>);
 
-#[derive(Debug, Default)]
-struct Count {
-    bytes: AtomicU64,
-    more: Notify,
-}
-
-impl Sent {
-    /// So many more.
-    pub(super) fn add(&self, bytes: usize) {
-        self.0.bytes.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
-        self.0.more.notify_one();
-    }
-
-    fn now(&self) -> u64 {
-        self.0.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Waits until there are so many in all. For one at a time.
-    async fn reached(&self, bytes: u64) {
-        while self.now() < bytes {
-            self.0.more.notified().await;
-        }
+impl Asked {
+    /// One with a prime of so many bytes.
+    pub(super) fn group(&self, prime: usize) {
+        self.0.store(prime, Ordering::Relaxed);
     }
 }
 
-/// The line of a connection, as far as its exchanges are concerned.
+/// The exchanges of a line.
 pub(super) struct Exchanges {
-    pub(super) sent: Sent,
-    /// Cuts the line.
-    pub(super) cut: CancellationToken,
+    asked: Asked,
+    turns: Turns,
+    running: Option<Running>,
+}
+
+/// One of them, from the group on until it is answered.
+struct Running {
+    prime: usize,
+    /// Bytes since then.
+    read: usize,
+    written: usize,
+    turn: Option<Turn>,
+    waits: Option<Pin<Box<dyn Future<Output = Option<Turn>> + Send>>>,
 }
 
 impl Exchanges {
-    /// Waits for a turn at an exchange with a prime of so many bytes. `stranger`: the place of somebody who is not logged in; their line
-    /// is cut when they take too long for it. Who is logged in only loses the turn then: the prime may have to wait behind what is on its
-    /// way to them, over a line as slow as they like.
-    pub(super) async fn turn(
-        &self,
-        door: &Door,
-        stranger: Option<&NetworkPlace>,
-        prime: usize,
-    ) -> Result<(), AcquireError> {
-        let turn = door.places.turn(stranger, &door.meter).await?;
-        // The prime is sent, and then the answer, which has a number of the same length and the host key in it: twice the prime is
-        // more than the first of them and less than both.
-        let both = self.sent.now() + 2 * u64::try_from(prime).unwrap_or(u64::MAX / 4);
-        let (sent, cut, meter) = (self.sent.clone(), self.cut.clone(), door.meter.clone());
-        let (patience, is_stranger) = (door.settings.group_exchange, stranger.is_some());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = sent.reached(both) => {}
-                () = cut.cancelled() => {}
-                () = tokio::time::sleep(patience) => {
-                    meter.met(Limit::GroupExchange);
-                    if is_stranger {
-                        cut.cancel();
-                    }
-                }
-            }
-            drop(turn);
-        });
-        Ok(())
+    pub(super) fn new(asked: Asked, turns: Turns) -> Self {
+        Self { asked, turns, running: None }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn what_is_sent_is_seen_whenever_it_was() {
-        let sent = Sent::default();
-        sent.add(3);
-        sent.reached(3).await;
-        let waits = tokio::spawn({
-            let sent = sent.clone();
-            async move { sent.reached(10).await }
-        });
-        for _ in 0..7 {
-            assert!(!waits.is_finished());
-            tokio::task::yield_now().await;
-            sent.add(1);
+    /// The library reads or writes: what it has read before is computed. Whether there is an exchange.
+    pub(super) fn goes_on(&mut self) -> bool {
+        let prime = self.asked.0.swap(0, Ordering::Relaxed);
+        if prime > 0 {
+            self.running = Some(Running { prime, read: 0, written: 0, turn: None, waits: None });
         }
-        waits.await.unwrap();
+        self.running.as_mut().map(|running| running.turn = None).is_some()
+    }
+
+    /// Waits until so many more bytes may be passed on.
+    pub(super) fn poll_pass(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(running) = &mut self.running else { return Poll::Ready(()) };
+        if bytes > 0 && running.read + bytes >= SHORTEST {
+            let turns = &self.turns;
+            let waits = running.waits.get_or_insert_with(|| Box::pin(turns.clone().next()));
+            running.turn = ready!(waits.as_mut().poll(cx));
+            running.waits = None;
+        }
+        running.read += bytes;
+        Poll::Ready(())
+    }
+
+    /// So much was sent. The group is sent, and then the answer, which has a number of the same length and the host key in it: twice the
+    /// prime is more than the first of them and less than both.
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        if let Some(running) = &mut self.running {
+            running.written += bytes;
+            if running.written >= 2 * running.prime {
+                self.running = None;
+            }
+        }
     }
 }

@@ -332,8 +332,7 @@ impl Handler for Connection {
             || ours.iter().filter(|g| (wanted.min_group_size()..=wanted.max_group_size()).contains(&g.bit_size()));
         let group = allowed().find(|g| g.bit_size() >= wanted.preferred_group_size()).or_else(|| allowed().next_back());
         if let Some(group) = group {
-            let stranger = self.startup.as_ref().map(|startup| &startup.network);
-            self.exchanges.turn(&self.door, stranger, group.prime.len()).await.map_err(|_| russh::Error::Kex)?;
+            self.asked.group(group.prime.len());
         }
         Ok(group.map(|group| (*group).clone()))
     }

@@ -1,16 +1,16 @@
-//! The socket of a connection, with a way to cut it, and a count of what was sent on it.
+//! The socket of a connection, with a way to cut it, and with turns for what takes long.
 //!
 //! The SSH library runs a session in a task of its own, and that task may wait in a write that never ends. Cutting the line
 //! ends every wait on it.
 
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::exchange::Sent;
+use super::exchange::Exchanges;
 
 /// A stream that fails as soon as its token is cancelled.
 pub(super) struct Line<S> {
@@ -18,20 +18,22 @@ pub(super) struct Line<S> {
     /// One for each direction: a future wakes only who polled it last, and the directions may belong to two tasks.
     cut_reading: Cut,
     cut_writing: Cut,
-    sent: Sent,
+    exchanges: Exchanges,
 }
 
 type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
 
 impl<S> Line<S> {
-    pub(super) fn new(stream: S, token: &CancellationToken, sent: Sent) -> Self {
+    pub(super) fn new(stream: S, token: &CancellationToken, exchanges: Exchanges) -> Self {
         let cut = || Box::pin(token.clone().cancelled_owned());
-        Self { stream, cut_reading: cut(), cut_writing: cut(), sent }
+        Self { stream, cut_reading: cut(), cut_writing: cut(), exchanges }
     }
 
-    fn count(&self, written: Poll<Result<usize, Error>>) -> Poll<Result<usize, Error>> {
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.sent.add(*bytes);
+    fn count(&mut self, written: Poll<Result<usize, Error>>) -> Poll<Result<usize, Error>> {
+        if self.exchanges.goes_on()
+            && let Poll::Ready(Ok(bytes)) = &written
+        {
+            self.exchanges.wrote(*bytes);
         }
         written
     }
@@ -44,10 +46,20 @@ fn check(cut: &mut Cut, cx: &mut Context<'_>) -> Result<(), Error> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
+impl<S: AsyncBufRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Error>> {
         check(&mut self.cut_reading, cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let Self { stream, exchanges, .. } = &mut *self;
+        if !exchanges.goes_on() {
+            return Pin::new(stream).poll_read(cx, buf);
+        }
+        let there = ready!(Pin::new(&mut *stream).poll_fill_buf(cx))?;
+        let bytes = there.get(..buf.remaining()).unwrap_or(there);
+        ready!(exchanges.poll_pass(bytes.len(), cx));
+        buf.put_slice(bytes);
+        let passed = bytes.len();
+        Pin::new(stream).consume(passed);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -85,15 +97,55 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Line<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
+    use tokio::time::timeout;
+
+    use super::super::exchange::Asked;
+    use super::super::meter::Meter;
+    use super::super::places::Places;
+    use super::super::{Settings, places::NetworkPlace};
     use super::*;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    /// Lines of one network, which has one turn.
+    struct Site(NetworkPlace);
+
+    impl Site {
+        fn new() -> Self {
+            let settings = Settings { group_exchanges: 2, ..Settings::default() };
+            Self(Arc::new(Places::new(&settings)).network([192, 0, 2, 1].into()).unwrap())
+        }
+
+        /// A line, its other end, and who says that a group is given.
+        fn line(&self, token: &CancellationToken) -> (Line<BufReader<DuplexStream>>, DuplexStream, Asked) {
+            let ((near, far), asked) = (duplex(64), Asked::default());
+            let exchanges = Exchanges::new(asked.clone(), self.0.turns(&Meter::default()));
+            (Line::new(BufReader::new(near), token, exchanges), far, asked)
+        }
+
+        /// One that was given a group, with a prime of 4 bytes, and has the turn for its answer.
+        async fn computes(&self) -> (Line<BufReader<DuplexStream>>, DuplexStream) {
+            let (mut line, mut far, asked) = self.line(&CancellationToken::new());
+            asked.group(4);
+            far.write_all(&[1; 20]).await.unwrap();
+            line.read_exact(&mut [0; 20]).await.unwrap();
+            (line, far)
+        }
+
+        async fn is_free(&self) -> bool {
+            timeout(SOON, self.0.turns(&Meter::default()).next()).await.is_ok()
+        }
+    }
 
     #[tokio::test]
     async fn cutting_ends_a_read_and_a_write_that_wait() {
-        let (near, _far) = tokio::io::duplex(8);
         let token = CancellationToken::new();
-        let mut line = Line::new(near, &token, Sent::default());
-        line.write_all(b"12345678").await.unwrap();
+        let (mut line, _far, _) = Site::new().line(&token);
+        line.write_all(&[0; 64]).await.unwrap();
         let (mut reader, mut writer) = tokio::io::split(line);
         let reading = tokio::spawn(async move { reader.read_u8().await.unwrap_err().kind() });
         let writing = tokio::spawn(async move { writer.write_all(b"more").await.unwrap_err().kind() });
@@ -101,5 +153,56 @@ mod tests {
         token.cancel();
         assert_eq!(reading.await.unwrap(), ErrorKind::ConnectionAborted);
         assert_eq!(writing.await.unwrap(), ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_passed_on_with_a_turn_and_nothing_before_it_is_held() {
+        let site = Site::new();
+        let (first, _other) = site.computes().await;
+        assert!(!site.is_free().await);
+        let token = CancellationToken::new();
+        let (mut line, mut far, asked) = site.line(&token);
+        asked.group(4);
+        let answer = b"a packet of 25 bytes, say";
+        far.write_all(answer).await.unwrap();
+        let mut bytes = [0; 25];
+        line.read_exact(&mut bytes[..15]).await.unwrap();
+        assert!(timeout(SOON, line.read_u8()).await.is_err(), "a packet could be whole");
+        // Who leaves gives it back.
+        drop(first);
+        line.read_exact(&mut bytes[15..]).await.unwrap();
+        assert_eq!(&bytes, answer);
+        assert!(!site.is_free().await);
+        // Who waits in vain is cut as anybody else.
+        let (mut third, mut far, asked) = site.line(&token);
+        asked.group(4);
+        far.write_all(answer).await.unwrap();
+        let waits = tokio::spawn(async move { third.read_exact(&mut [0; 25]).await.unwrap_err().kind() });
+        tokio::task::yield_now().await;
+        token.cancel();
+        assert_eq!(waits.await.unwrap(), ErrorKind::ConnectionAborted);
+    }
+
+    #[tokio::test]
+    async fn a_turn_is_over_with_the_next_read_or_write() {
+        let site = Site::new();
+        let (mut line, mut far) = site.computes().await;
+        assert!(!site.is_free().await);
+        assert!(timeout(SOON, line.read_u8()).await.is_err(), "a peer that says nothing more");
+        assert!(site.is_free().await);
+        // Each piece of an answer has a turn, as long as there was none to it.
+        far.write_all(b"x").await.unwrap();
+        line.read_u8().await.unwrap();
+        assert!(!site.is_free().await);
+        line.write_all(b"half").await.unwrap();
+        assert!(site.is_free().await);
+        far.write_all(b"x").await.unwrap();
+        line.read_u8().await.unwrap();
+        assert!(!site.is_free().await);
+        // The group and the answer to the answer: nobody needs a turn any more.
+        line.write_all(b"both").await.unwrap();
+        far.write_all(b"x").await.unwrap();
+        line.read_u8().await.unwrap();
+        assert!(site.is_free().await);
     }
 }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::connection::{Connection, ConnectionError};
-use super::exchange::{Exchanges, Sent};
+use super::exchange::{Asked, Exchanges};
 use super::guesses::Standing;
 use super::line::Line;
 use super::meter::{Counted, Limit};
@@ -45,7 +45,7 @@ static NUMBER: AtomicU64 = AtomicU64::new(0);
 /// A place among those who are not logged in yet, and the sign that they are.
 pub(super) struct Startup {
     _place: OwnedSemaphorePermit,
-    pub(super) network: NetworkPlace,
+    _network: NetworkPlace,
     _counted: Counted,
     logged_in: CancellationToken,
 }
@@ -161,12 +161,12 @@ async fn talk(
     };
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
     let logged_in = CancellationToken::new();
-    let startup = Startup { _place: place, network, _counted: counted, logged_in: logged_in.clone() };
-    let sent = Sent::default();
-    let exchanges = Exchanges { sent: sent.clone(), cut: cut.clone() };
-    let connection = Connection::new(Arc::clone(&door), subject, startup, exchanges, stay);
+    let asked = Asked::default();
+    let exchanges = Exchanges::new(asked.clone(), network.turns(&door.meter));
+    let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
+    let connection = Connection::new(Arc::clone(&door), subject, startup, asked, stay);
     // The SSH library reads the head of each packet by itself: half as many system calls for what clients send.
-    let line = Box::new(Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut, sent));
+    let line = Box::new(Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut, exchanges));
     // Whatever ends this function ends the session's task with it.
     let _cut_at_the_end = cut.clone().drop_guard();
     // In a box: this task lasts as long as the connection, and would keep the room for its beginning all the time.

@@ -16,14 +16,13 @@ pub(super) enum Limit {
     Login,
     Idle,
     GroupExchanges,
-    GroupExchange,
     Channels,
     Keys,
     Guesses,
 }
 
 impl Limit {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 11] = [
         Self::Connections,
         Self::ConnectionsPerKey,
         Self::Startups,
@@ -32,7 +31,6 @@ impl Limit {
         Self::Login,
         Self::Idle,
         Self::GroupExchanges,
-        Self::GroupExchange,
         Self::Channels,
         Self::Keys,
         Self::Guesses,
@@ -48,7 +46,6 @@ impl Limit {
             Self::Login => "login_seconds",
             Self::Idle => "connection_idle_seconds",
             Self::GroupExchanges => "group_exchanges",
-            Self::GroupExchange => "group_exchange_seconds",
             Self::Channels => "channels_per_connection",
             Self::Keys => "keys_per_connection",
             Self::Guesses => "guesses_per_network",
@@ -126,7 +123,7 @@ impl Meter {
         );
         registry.register(
             "pullgate_ssh_limit_hits",
-            "How often a bound or a clock of [limits] turned a connection, a command, a channel or a key away, by its name there",
+            "How often a bound or a clock of [limits] turned a connection, a command, a channel or a key away, or had an exchange of keys wait, by its name there",
             self.limits.clone(),
         );
     }

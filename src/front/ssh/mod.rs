@@ -50,11 +50,9 @@ pub struct Settings {
     pub startups: usize,
     /// The same, from one IPv4 address or one /64 of IPv6.
     pub startups_per_network: usize,
-    /// Exchanges of keys in large groups at a time; of those who are not logged in half as many for one network. 0: one less than there
-    /// are cores, and one at least.
+    /// Exchanges of keys in large groups at a time; half as many, and one at least, for one network. 0: one less than there are cores,
+    /// and one at least.
     pub group_exchanges: usize,
-    /// How long such a one may take from the moment on when the peer is given its group.
-    pub group_exchange: Duration,
     /// Connections in all.
     pub connections: usize,
     /// Connections of one key at the same time. 0: any number.
@@ -100,8 +98,6 @@ impl Default for Settings {
             startups_per_network: 600,
             // All of the runtime's threads but one at the worst, and half as many for one network.
             group_exchanges: 0,
-            // A client on the other side of the world, that computes as long as an old Java does.
-            group_exchange: Duration::from_secs(5),
             connections: 4096,
             // A thousand agents may share a key and come twice; the other half of the places is for other keys.
             connections_per_key: 2048,

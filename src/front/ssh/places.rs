@@ -1,20 +1,19 @@
-//! How many may stand at the door at once: in all, not logged in yet, and from one network; and how many of those who are not logged
-//! in may have a large group computed with.
+//! How many may stand at the door at once: in all, not logged in yet, and from one network; and how many may have a large group
+//! computed with.
 //!
 //! Who is not logged in yet costs little but is anybody. So one network cannot take all of these places, and when they grow
 //! scarce some are turned away by chance before all are: whoever fills them with connections that say nothing is turned away
 //! as often as everybody else, and a client that tries again gets in. OpenSSH's `MaxStartups` does the same.
 //!
 //! An exchange of keys in a group of 3,072 bits takes a thread of the runtime for 80 ms, and a client that does not compute itself
-//! gets one for nothing (docs/transport.md). So they take turns, by network first: a hundred strangers behind one address keep
-//! half of the threads busy, and not all others waiting behind a hundred exchanges.
+//! gets one for nothing (docs/transport.md). So they take turns, by network first, and one thread is always left for the others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Settings;
 use super::meter::{Limit, Meter};
@@ -60,11 +59,19 @@ pub(super) struct NetworkPlace {
     exchanges: Arc<Semaphore>,
 }
 
+/// Where somebody of one network waits for a turn.
+#[derive(Debug, Clone)]
+pub(super) struct Turns {
+    network: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+    meter: Meter,
+}
+
 /// Somebody's turn to have a large group computed with.
 #[derive(Debug)]
 pub(super) struct Turn {
+    _of_network: OwnedSemaphorePermit,
     _of_all: OwnedSemaphorePermit,
-    _of_network: Option<OwnedSemaphorePermit>,
 }
 
 impl Places {
@@ -105,20 +112,6 @@ impl Places {
         Some(NetworkPlace { places: Arc::clone(self), network, exchanges: Arc::clone(&here.exchanges) })
     }
 
-    /// Waits for a turn at an exchange in a large group: in the order in which they come, first within the network, of somebody who is
-    /// not logged in, and then among all who are next in theirs. Who has to wait is counted.
-    pub(super) async fn turn(&self, network: Option<&NetworkPlace>, meter: &Meter) -> Result<Turn, AcquireError> {
-        let network = network.map(|place| &place.exchanges);
-        if [network, Some(&self.exchanges)].iter().flatten().any(|turns| turns.available_permits() == 0) {
-            meter.met(Limit::GroupExchanges);
-        }
-        let of_network = match network {
-            Some(turns) => Some(Arc::clone(turns).acquire_owned().await?),
-            None => None,
-        };
-        Ok(Turn { _of_all: Arc::clone(&self.exchanges).acquire_owned().await?, _of_network: of_network })
-    }
-
     /// Says that somebody was turned away, or counts it until it is time to say something again.
     pub(super) fn tell(&self, client: IpAddr, why: &str) {
         let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
@@ -134,6 +127,27 @@ impl Places {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Network>> {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl NetworkPlace {
+    /// Where this client waits for its turns, also after it is logged in.
+    pub(super) fn turns(&self, meter: &Meter) -> Turns {
+        let (network, all) = (Arc::clone(&self.exchanges), Arc::clone(&self.places.exchanges));
+        Turns { network, all, meter: meter.clone() }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn at an exchange in a large group: in the order in which they come, first within the network and then among
+    /// those who are next in theirs. Who has to wait is counted. `None`: there are no turns any more, which nobody ever says.
+    pub(super) async fn next(self) -> Option<Turn> {
+        let Self { network, all, meter } = self;
+        if network.available_permits() == 0 || all.available_permits() == 0 {
+            meter.met(Limit::GroupExchanges);
+        }
+        let of_network = network.acquire_owned().await.ok()?;
+        Some(Turn { _of_network: of_network, _of_all: all.acquire_owned().await.ok()? })
     }
 }
 

@@ -38,16 +38,15 @@ async fn a_network_has_half_of_the_turns_and_they_come_in_order() {
     let (places, meter) = (Arc::new(Places::new(&settings)), Meter::default());
     let of = |last| places.network(IpAddr::from([192, 0, 2, last])).unwrap();
     let (first, again, second, third) = (of(1), of(1), of(2), of(3));
-    let turn = |place| places.turn(place, &meter);
+    let turn = |place: &NetworkPlace| place.turns(&meter).next();
     let soon = Duration::from_millis(20);
-    let held = [turn(Some(&first)).await.unwrap(), turn(Some(&first)).await.unwrap()];
-    assert!(timeout(soon, turn(Some(&again))).await.is_err(), "half of them, whichever connection it is");
-    let more = [turn(Some(&second)).await.unwrap(), turn(Some(&second)).await.unwrap()];
-    assert!(timeout(soon, turn(Some(&third))).await.is_err(), "all of them");
-    assert!(timeout(soon, turn(None)).await.is_err(), "for who is logged in too");
+    let held = [turn(&first).await.unwrap(), turn(&first).await.unwrap()];
+    assert!(timeout(soon, turn(&again)).await.is_err(), "half of them, whichever connection it is");
+    let more = [turn(&second).await.unwrap(), turn(&second).await.unwrap()];
+    assert!(timeout(soon, turn(&third)).await.is_err(), "all of them");
     {
         // Somebody of a network that has its half, who came before, does not stand before others.
-        let (mut waits, mut next) = (Box::pin(turn(Some(&again))), Box::pin(turn(Some(&third))));
+        let (mut waits, mut next) = (Box::pin(turn(&again)), Box::pin(turn(&third)));
         assert!(timeout(soon, &mut waits).await.is_err() && timeout(soon, &mut next).await.is_err());
         drop(more);
         timeout(soon, next).await.unwrap().unwrap();
