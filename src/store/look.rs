@@ -16,7 +16,7 @@ static BESIDE: Semaphore = Semaphore::const_new(LOOKS);
 ///
 /// One at a time looks where it stands, on a thread of the runtime; whoever comes meanwhile brings the others that wait for
 /// its thread elsewhere first, which costs more than most looks do. So a file system that hangs has one of the runtime's
-/// threads, and it needs two at least. Of those who come meanwhile [`LOOKS`] look at a time, and the others wait in the order in
+/// threads, and it needs two at least. Of those who come meanwhile 256 look at a time, and the others wait in the order in
 /// which they come, without a thread.
 ///
 /// # Panics
