@@ -144,13 +144,13 @@ fn a_crowd_that_waits_has_not_all_threads() {
     let writer = Writer::over(opens(&disk), nobody(), 1, Duration::from_secs(600), Counters::default()).unwrap();
     let stands = disk.stands.lock().unwrap();
     let all = writer.waiters.try_acquire_many(u32::try_from(WAITERS).unwrap()).unwrap();
-    // One is in the thread's hands, one is queued.
-    let refused = (0..3).filter_map(|number| writer.offer(Item::Line(number.to_string()), writer.patience)).count();
-    assert!((1..=2).contains(&refused), "{refused}");
+    // Some are in the thread's hands, and one is queued.
+    let refused = (0..100).filter_map(|number| writer.offer(Item::Line(number.to_string()), writer.patience)).count();
+    assert!(refused > 50, "{refused}");
     drop((all, stands));
     assert_eq!(writer.offer(Item::Line("after".to_owned()), writer.patience), None);
     writer.flush();
-    assert_eq!(disk.text().lines().count(), 4 - refused);
+    assert_eq!(disk.text().lines().count(), 101 - refused);
 }
 
 #[test]

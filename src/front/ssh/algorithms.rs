@@ -10,10 +10,10 @@ use russh::{Limits, MethodKind, MethodSet, Preferred, SshId, cipher, compression
 
 use super::Settings;
 
-/// Post-quantum first; then what every client since 2014 has; the one at the end is for old Java clients, who all know it. Anybody may
-/// ask for an exchange before the login: with 8,192 bits it takes the library 1.3 s of processor time, with 3,072 0.08 s and with
-/// 2,048 0.02 s, on a thread that others wait for. So there is none but that which asks us for its group, which is where strangers wait
-/// for their turn; of git's clients, those that know a fixed group know this or a curve (docs/decisions/0005-groups.md). There is no `sntrup761x25519-sha512`, since the library has none
+/// Post-quantum first; then what every client since 2014 has; the one at the end is for old clients without curves. Anybody may ask for
+/// an exchange before the login: with 8,192 bits it takes the library 1.3 s of processor time, with 3,072 0.08 s and with 2,048 0.02 s,
+/// on a thread that others wait for. So there is none but that which asks us for its group: by that the line knows whose turn it has to
+/// wait for ([`super::exchange`], docs/decisions/0005-groups.md). There is no `sntrup761x25519-sha512`, since the library has none
 /// (russh 0.65.1). docs/ci/README.md lists what is offered, by a test.
 const KEX: &[kex::Name] = &[
     kex::MLKEM768X25519_SHA256,

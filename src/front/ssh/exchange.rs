@@ -1,9 +1,8 @@
 //! A key exchange in a large group: whose turn it is to have one computed.
 //!
 //! The library asks for the group, sends it, and computes where it is as soon as it has read the peer's answer; it reads nothing
-//! further before it has. So the line passes on fewer bytes than any answer has, and more of them only with a turn, which is over with
-//! the next read or write: whoever waits for a peer has no turn, however long that takes, and whoever comes before its turn is not
-//! read from.
+//! further before it has. So the line passes on the length of a packet, and more only with a turn, which is over with the next read or
+//! write: whoever waits for a peer has no turn, however long that takes, and whoever comes before its turn is not read from.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,8 +11,9 @@ use std::task::{Context, Poll, ready};
 
 use super::places::{Turn, Turns};
 
-/// The shortest packet that there is, in bytes: with a number of one byte (RFC 4253 §6), which is an answer as good as any.
-const SHORTEST: usize = 16;
+/// A packet begins with its length, in bytes (RFC 4253 §6). Nothing is computed of that alone; of how little more, the library decides:
+/// a number of one byte is an answer as good as any, and padding it does not insist on.
+const LENGTH: usize = 4;
 
 /// That a peer is given a group: what the handler of a connection tells its line. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -60,9 +60,9 @@ impl Exchanges {
     /// Waits until so many more bytes may be passed on.
     pub(super) fn poll_pass(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<()> {
         let Some(running) = &mut self.running else { return Poll::Ready(()) };
-        if bytes > 0 && running.read + bytes >= SHORTEST {
+        if bytes > 0 && running.read + bytes > LENGTH {
             let turns = &self.turns;
-            let waits = running.waits.get_or_insert_with(|| Box::pin(turns.clone().next()));
+            let waits = running.waits.get_or_insert_with(|| Box::pin(turns.next()));
             running.turn = ready!(waits.as_mut().poll(cx));
             running.waits = None;
         }

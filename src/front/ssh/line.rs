@@ -19,6 +19,9 @@ pub(super) struct Line<S> {
     cut_reading: Cut,
     cut_writing: Cut,
     exchanges: Exchanges,
+    /// Whether the peer has said what it is, with the first end of a line (RFC 4253 §4.2). The library reads ahead until then, and what it
+    /// has read could be an answer as well.
+    introduced: bool,
 }
 
 type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
@@ -26,7 +29,7 @@ type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
 impl<S> Line<S> {
     pub(super) fn new(stream: S, token: &CancellationToken, exchanges: Exchanges) -> Self {
         let cut = || Box::pin(token.clone().cancelled_owned());
-        Self { stream, cut_reading: cut(), cut_writing: cut(), exchanges }
+        Self { stream, cut_reading: cut(), cut_writing: cut(), exchanges, introduced: false }
     }
 
     fn count(&mut self, written: Poll<Result<usize, Error>>) -> Poll<Result<usize, Error>> {
@@ -49,14 +52,17 @@ fn check(cut: &mut Cut, cx: &mut Context<'_>) -> Result<(), Error> {
 impl<S: AsyncBufRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Error>> {
         check(&mut self.cut_reading, cx)?;
-        let Self { stream, exchanges, .. } = &mut *self;
-        if !exchanges.goes_on() {
+        let Self { stream, exchanges, introduced, .. } = &mut *self;
+        if !exchanges.goes_on() && *introduced {
             return Pin::new(stream).poll_read(cx, buf);
         }
         let there = ready!(Pin::new(&mut *stream).poll_fill_buf(cx))?;
-        let bytes = there.get(..buf.remaining()).unwrap_or(there);
+        let there = there.get(..buf.remaining()).unwrap_or(there);
+        let bytes =
+            if *introduced { there } else { there.split_inclusive(|byte| *byte == b'\n').next().unwrap_or(there) };
         ready!(exchanges.poll_pass(bytes.len(), cx));
         buf.put_slice(bytes);
+        *introduced |= bytes.last() == Some(&b'\n');
         let passed = bytes.len();
         Pin::new(stream).consume(passed);
         Poll::Ready(Ok(()))
@@ -155,6 +161,18 @@ mod tests {
         assert_eq!(writing.await.unwrap(), ErrorKind::ConnectionAborted);
     }
 
+    /// What comes behind it in one piece is not taken by who reads it.
+    #[tokio::test]
+    async fn what_a_peer_is_comes_alone() {
+        let (mut line, mut far, _) = Site::new().line(&CancellationToken::new());
+        far.write_all(b"SSH-2.0-x\r\npackets\nand more").await.unwrap();
+        let mut bytes = [0; 64];
+        assert_eq!(line.read(&mut bytes[..3]).await.unwrap(), 3);
+        assert_eq!(line.read(&mut bytes[3..]).await.unwrap(), 8);
+        assert_eq!(line.read(&mut bytes[11..]).await.unwrap(), 16);
+        assert_eq!(&bytes[..27], b"SSH-2.0-x\r\npackets\nand more");
+    }
+
     #[tokio::test]
     async fn an_answer_is_passed_on_with_a_turn_and_nothing_before_it_is_held() {
         let site = Site::new();
@@ -166,11 +184,11 @@ mod tests {
         let answer = b"a packet of 25 bytes, say";
         far.write_all(answer).await.unwrap();
         let mut bytes = [0; 25];
-        line.read_exact(&mut bytes[..15]).await.unwrap();
-        assert!(timeout(SOON, line.read_u8()).await.is_err(), "a packet could be whole");
+        line.read_exact(&mut bytes[..4]).await.unwrap();
+        assert!(timeout(SOON, line.read_u8()).await.is_err(), "a packet may be whole with any further byte");
         // Who leaves gives it back.
         drop(first);
-        line.read_exact(&mut bytes[15..]).await.unwrap();
+        line.read_exact(&mut bytes[4..]).await.unwrap();
         assert_eq!(&bytes, answer);
         assert!(!site.is_free().await);
         // Who waits in vain is cut as anybody else.

@@ -36,6 +36,8 @@ pub(super) struct Places {
 #[derive(Debug)]
 struct Network {
     taken: usize,
+    /// Connections that may want a turn, logged in or not.
+    lines: usize,
     exchanges: Arc<Semaphore>,
 }
 
@@ -59,11 +61,12 @@ pub(super) struct NetworkPlace {
     exchanges: Arc<Semaphore>,
 }
 
-/// Where somebody of one network waits for a turn.
-#[derive(Debug, Clone)]
+/// Where a connection of one network waits for its turns.
+#[derive(Debug)]
 pub(super) struct Turns {
-    network: Arc<Semaphore>,
-    all: Arc<Semaphore>,
+    places: Arc<Places>,
+    network: IpAddr,
+    exchanges: Arc<Semaphore>,
     meter: Meter,
 }
 
@@ -103,7 +106,7 @@ impl Places {
         let mut networks = self.lock();
         let here = networks.entry(network).or_insert_with(|| {
             let exchanges = Arc::new(Semaphore::new((self.settings.exchanges() / 2).max(1)));
-            Network { taken: 0, exchanges }
+            Network { taken: 0, lines: 0, exchanges }
         });
         if here.taken >= self.settings.startups_per_network {
             return None;
@@ -125,6 +128,18 @@ impl Places {
         tracing::warn!(%client, why, count, "connections are turned away; `startups` and `connections` under [limits] say when");
     }
 
+    /// One fewer of these; a network of which nobody is here is forgotten.
+    fn leave(&self, network: IpAddr, of: impl FnOnce(&mut Network) -> &mut usize) {
+        let mut networks = self.lock();
+        if let Some(here) = networks.get_mut(&network) {
+            let count = of(here);
+            *count = count.saturating_sub(1);
+            if here.taken == 0 && here.lines == 0 {
+                networks.remove(&network);
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Network>> {
         self.networks.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,33 +148,39 @@ impl Places {
 impl NetworkPlace {
     /// Where this client waits for its turns, also after it is logged in.
     pub(super) fn turns(&self, meter: &Meter) -> Turns {
-        let (network, all) = (Arc::clone(&self.exchanges), Arc::clone(&self.places.exchanges));
-        Turns { network, all, meter: meter.clone() }
+        if let Some(here) = self.places.lock().get_mut(&self.network) {
+            here.lines += 1;
+        }
+        let (places, exchanges) = (Arc::clone(&self.places), Arc::clone(&self.exchanges));
+        Turns { places, network: self.network, exchanges, meter: meter.clone() }
     }
 }
 
 impl Turns {
     /// Waits for a turn at an exchange in a large group: in the order in which they come, first within the network and then among
     /// those who are next in theirs. Who has to wait is counted. `None`: there are no turns any more, which nobody ever says.
-    pub(super) async fn next(self) -> Option<Turn> {
-        let Self { network, all, meter } = self;
-        if network.available_permits() == 0 || all.available_permits() == 0 {
-            meter.met(Limit::GroupExchanges);
+    pub(super) fn next(&self) -> impl Future<Output = Option<Turn>> + Send + use<> {
+        let (network, all, meter) =
+            (Arc::clone(&self.exchanges), Arc::clone(&self.places.exchanges), self.meter.clone());
+        async move {
+            if network.available_permits() == 0 || all.available_permits() == 0 {
+                meter.met(Limit::GroupExchanges);
+            }
+            let of_network = network.acquire_owned().await.ok()?;
+            Some(Turn { _of_network: of_network, _of_all: all.acquire_owned().await.ok()? })
         }
-        let of_network = network.acquire_owned().await.ok()?;
-        Some(Turn { _of_network: of_network, _of_all: all.acquire_owned().await.ok()? })
+    }
+}
+
+impl Drop for Turns {
+    fn drop(&mut self) {
+        self.places.leave(self.network, |here| &mut here.lines);
     }
 }
 
 impl Drop for NetworkPlace {
     fn drop(&mut self) {
-        let mut networks = self.places.lock();
-        if let Some(here) = networks.get_mut(&self.network) {
-            here.taken = here.taken.saturating_sub(1);
-            if here.taken == 0 {
-                networks.remove(&self.network);
-            }
-        }
+        self.places.leave(self.network, |here| &mut here.taken);
     }
 }
 

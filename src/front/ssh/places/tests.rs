@@ -52,7 +52,12 @@ async fn a_network_has_half_of_the_turns_and_they_come_in_order() {
         timeout(soon, next).await.unwrap().unwrap();
         assert!(timeout(soon, waits).await.is_err());
     }
-    drop((held, first, again, second, third));
+    // Who is logged in has no such place any more, and is of its network all the same.
+    let (stays, elsewhere) = (first.turns(&meter), second.turns(&meter));
+    drop((first, again, second, third));
+    assert_eq!(places.lock().len(), 2);
+    assert!(timeout(soon, of(1).turns(&meter).next()).await.is_err(), "it has its half yet");
+    drop((held, stays, elsewhere));
     assert!(places.lock().is_empty());
     assert_eq!(places.exchanges.available_permits(), 4);
 }
