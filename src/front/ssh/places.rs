@@ -27,14 +27,17 @@ pub(super) struct Places {
     startups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
     exchanges: Arc<Semaphore>,
+    /// How many of them one network has. To count the cores takes reading files, so it is done once.
+    of_network: usize,
     settings: Settings,
     networks: Mutex<HashMap<IpAddr, Network>>,
     turned_away: Mutex<TurnedAway>,
 }
 
-/// Those of one network who are not logged in.
+/// Who is here of one network.
 #[derive(Debug)]
 struct Network {
+    /// Places of those who are not logged in.
     taken: usize,
     /// Connections that may want a turn, logged in or not.
     lines: usize,
@@ -79,10 +82,12 @@ pub(super) struct Turn {
 
 impl Places {
     pub(super) fn new(settings: &Settings) -> Self {
+        let exchanges = settings.exchanges();
         Self {
             startups: Arc::new(Semaphore::new(settings.startups)),
             connections: Arc::new(Semaphore::new(settings.connections)),
-            exchanges: Arc::new(Semaphore::new(settings.exchanges())),
+            exchanges: Arc::new(Semaphore::new(exchanges)),
+            of_network: (exchanges / 2).max(1),
             settings: *settings,
             networks: Mutex::default(),
             turned_away: Mutex::default(),
@@ -105,7 +110,7 @@ impl Places {
         let network = network_of(client);
         let mut networks = self.lock();
         let here = networks.entry(network).or_insert_with(|| {
-            let exchanges = Arc::new(Semaphore::new((self.settings.exchanges() / 2).max(1)));
+            let exchanges = Arc::new(Semaphore::new(self.of_network));
             Network { taken: 0, lines: 0, exchanges }
         });
         if here.taken >= self.settings.startups_per_network {
