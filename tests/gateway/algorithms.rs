@@ -6,12 +6,17 @@ use std::process::Command;
 use crate::harness::{Gateway, Said, run, wait_until};
 
 /// ssh with this key and these options, for one fetch.
-fn fetch(gateway: &Gateway, key: &Path, options: &[&str]) -> Said {
+pub(crate) fn ssh(gateway: &Gateway, key: &Path, options: &[&str]) -> Command {
     let line = gateway.ssh_line(key);
     let mut ssh = Command::new("ssh");
     ssh.args(line.split(' ').skip(1)).args(["-p", &gateway.port().to_string()]);
     ssh.args(options.iter().flat_map(|option| ["-o", *option]));
-    run(ssh.args(["git@localhost", "git-upload-pack 'acme/app'"]))
+    ssh.args(["git@localhost", "git-upload-pack 'acme/app'"]);
+    ssh
+}
+
+fn fetch(gateway: &Gateway, key: &Path, options: &[&str]) -> Said {
+    run(&mut ssh(gateway, key, options))
 }
 
 fn rsa_key(gateway: &Gateway) -> PathBuf {

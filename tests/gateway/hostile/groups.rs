@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use super::site::Site;
 use super::wire::Peer;
 use super::words;
+use crate::algorithms;
 use crate::harness::{run, wait_until};
 
 const METHOD: &str = "diffie-hellman-group-exchange-sha256";
@@ -42,12 +43,7 @@ fn asks(site: &Site, from: Ipv4Addr, and: &[u8]) -> Peer {
 
 /// Real ssh, which has nothing else to offer.
 fn ssh(site: &Site) -> Command {
-    let gateway = &site.gateway;
-    let line = gateway.ssh_line(&gateway.path("ci"));
-    let mut ssh = Command::new("ssh");
-    ssh.args(line.split(' ').skip(1)).args(["-p", &gateway.port().to_string(), "-o"]);
-    ssh.args([&format!("KexAlgorithms={METHOD}"), "git@localhost", "git-upload-pack 'acme/app'"]);
-    ssh
+    algorithms::ssh(&site.gateway, &site.gateway.path("ci"), &[&format!("KexAlgorithms={METHOD}")])
 }
 
 #[test]
