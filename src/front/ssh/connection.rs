@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) who: Option<Arc<Who>>,
     /// What it holds as long as it counts as one that is not logged in.
     pub(super) startup: Option<Startup>,
-    /// Tells the line of a group that the peer is given.
+    /// Tells the line what the peer may have computed.
     pub(super) asked: Asked,
     /// Its place among the connections of its key, which it gets at the login, or with a command when one is free.
     share: Option<Share>,
@@ -142,6 +142,7 @@ impl State {
             self.guesses = self.guesses.saturating_add(1);
         } else {
             self.door.meter.met(Limit::Guesses);
+            self.asked.computed();
             tokio::time::sleep(guesses::PAUSE).await;
             // Somebody of this network may have logged in meanwhile, as when a farm starts where nobody was seen yet.
             match self.door.guesses.guessed(client, Instant::now()) {

@@ -75,6 +75,7 @@ impl Handler for Connection {
 
     async fn auth_succeeded(&mut self, session: &mut Session) -> Result<()> {
         let _entered = self.span.clone().entered();
+        self.asked.logged_in();
         let who = match self.proven.take() {
             Some(Admission::Registered(principal)) => {
                 self.known();
@@ -99,6 +100,8 @@ impl Handler for Connection {
     }
 
     async fn authentication_banner(&mut self) -> Result<Option<String>> {
+        // Asked for in front of the first request to log in.
+        self.asked.login();
         Ok(None)
     }
 

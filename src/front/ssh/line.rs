@@ -109,13 +109,15 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
     use tokio::time::timeout;
 
+    use super::super::Settings;
     use super::super::exchange::Asked;
     use super::super::meter::Meter;
-    use super::super::places::Places;
-    use super::super::{Settings, places::NetworkPlace};
+    use super::super::places::{NetworkPlace, Places, Turn, What};
     use super::*;
 
     const SOON: Duration = Duration::from_millis(20);
+    /// Bytes that may be on their way.
+    const ROOM: usize = 4096;
 
     /// Lines of one network, which has one turn.
     struct Site(NetworkPlace);
@@ -128,7 +130,7 @@ mod tests {
 
         /// A line, its other end, and who says that a group is given.
         fn line(&self, token: &CancellationToken) -> (Line<BufReader<DuplexStream>>, DuplexStream, Asked) {
-            let ((near, far), asked) = (duplex(64), Asked::default());
+            let ((near, far), asked) = (duplex(ROOM), Asked::default());
             let exchanges = Exchanges::new(asked.clone(), self.0.turns(&Meter::default()));
             (Line::new(BufReader::new(near), token, exchanges), far, asked)
         }
@@ -142,8 +144,13 @@ mod tests {
             (line, far)
         }
 
+        /// The turn of somebody who logs in.
+        async fn login(&self) -> Option<Turn> {
+            self.0.turns(&Meter::default()).next(What::Login).await
+        }
+
         async fn is_free(&self) -> bool {
-            timeout(SOON, self.0.turns(&Meter::default()).next()).await.is_ok()
+            timeout(SOON, self.0.turns(&Meter::default()).next(What::Exchange)).await.is_ok()
         }
     }
 
@@ -151,7 +158,7 @@ mod tests {
     async fn cutting_ends_a_read_and_a_write_that_wait() {
         let token = CancellationToken::new();
         let (mut line, _far, _) = Site::new().line(&token);
-        line.write_all(&[0; 64]).await.unwrap();
+        line.write_all(&[0; ROOM]).await.unwrap();
         let (mut reader, mut writer) = tokio::io::split(line);
         let reading = tokio::spawn(async move { reader.read_u8().await.unwrap_err().kind() });
         let writing = tokio::spawn(async move { writer.write_all(b"more").await.unwrap_err().kind() });
@@ -222,5 +229,44 @@ mod tests {
         far.write_all(b"x").await.unwrap();
         line.read_u8().await.unwrap();
         assert!(site.is_free().await);
+    }
+    /// Reads a packet of so many bytes, in the two pieces in which the library does.
+    async fn packet(line: &mut Line<BufReader<DuplexStream>>, bytes: usize) -> bool {
+        line.read_exact(&mut [0; 4]).await.unwrap();
+        timeout(SOON, line.read_exact(&mut vec![0; bytes - 4])).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn until_a_peer_is_logged_in_what_is_long_needs_a_turn() {
+        let site = Site::new();
+        let (mut line, mut far, asked) = site.line(&CancellationToken::new());
+        far.write_all(&[b'\n'; 1]).await.unwrap();
+        line.read_u8().await.unwrap();
+        let held = site.login().await;
+        let say = async |far: &mut DuplexStream, bytes: usize| far.write_all(&vec![7; bytes]).await.unwrap();
+        // What comes before is the exchange of keys.
+        say(&mut far, 2000).await;
+        assert!(packet(&mut line, 2000).await);
+        asked.login();
+        say(&mut far, 320).await;
+        assert!(packet(&mut line, 320).await, "with the keys that most have");
+        line.write_all(b"no").await.unwrap();
+        say(&mut far, 351).await;
+        assert!(!packet(&mut line, 351).await);
+        drop(held);
+        line.read_exact(&mut [0; 347]).await.unwrap();
+        assert!(timeout(SOON, site.login()).await.is_err(), "it has its turn while it is looked at");
+        // A handler that is about to wait says so.
+        asked.computed();
+        let held = site.login().await;
+        line.write_all(b"no").await.unwrap();
+        // In pieces it is as long.
+        say(&mut far, 200).await;
+        assert!(packet(&mut line, 200).await);
+        say(&mut far, 200).await;
+        assert!(!packet(&mut line, 200).await);
+        asked.logged_in();
+        line.read_exact(&mut [0; 196]).await.unwrap();
+        drop(held);
     }
 }

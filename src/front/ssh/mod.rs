@@ -50,8 +50,8 @@ pub struct Settings {
     pub startups: usize,
     /// The same, from one IPv4 address or one /64 of IPv6.
     pub startups_per_network: usize,
-    /// Exchanges of keys in large groups at a time; half as many, and one at least, for one network. 0: one less than there are cores,
-    /// and one at least.
+    /// Exchanges of keys in large groups, and long requests to log in, that are computed at a time; half as many, and one of each kind at
+    /// least, for one network. 0: one less than there are cores, and one at least.
     pub group_exchanges: usize,
     /// Connections in all.
     pub connections: usize,

@@ -6,7 +6,8 @@
 //! as often as everybody else, and a client that tries again gets in. OpenSSH's `MaxStartups` does the same.
 //!
 //! An exchange of keys in a group of 3,072 bits takes a thread of the runtime for 80 ms, and a client that does not compute itself
-//! gets one for nothing (docs/transport.md). So they take turns, by network first, and one thread is always left for the others.
+//! gets one for nothing (docs/transport.md); likewise 5 ms for a certificate. So they take turns, by network first, and one thread is always left
+//! for the others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,8 +27,9 @@ const TELL: Duration = Duration::from_secs(10);
 pub(super) struct Places {
     startups: Arc<Semaphore>,
     connections: Arc<Semaphore>,
-    exchanges: Arc<Semaphore>,
-    /// How many of them one network has. To count the cores takes reading files, so it is done once.
+    /// Turns.
+    turns: Arc<Semaphore>,
+    /// How many of them one network has for each purpose. To count the cores takes reading files, so it is done once.
     of_network: usize,
     settings: Settings,
     networks: Mutex<HashMap<IpAddr, Network>>,
@@ -41,7 +43,23 @@ struct Network {
     taken: usize,
     /// Connections that may want a turn, logged in or not.
     lines: usize,
+    queues: Queues,
+}
+
+/// What somebody may want a turn for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// The answer to a large group.
+    Exchange,
+    /// A long request to log in.
+    Login,
+}
+
+/// Where those of one network wait: what takes 5 ms does not stand behind a hundred times 80.
+#[derive(Debug, Clone)]
+struct Queues {
     exchanges: Arc<Semaphore>,
+    logins: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +79,7 @@ pub(super) struct Entry {
 pub(super) struct NetworkPlace {
     places: Arc<Places>,
     network: IpAddr,
-    exchanges: Arc<Semaphore>,
+    queues: Queues,
 }
 
 /// Where a connection of one network waits for its turns.
@@ -69,11 +87,11 @@ pub(super) struct NetworkPlace {
 pub(super) struct Turns {
     places: Arc<Places>,
     network: IpAddr,
-    exchanges: Arc<Semaphore>,
+    queues: Queues,
     meter: Meter,
 }
 
-/// Somebody's turn to have a large group computed with.
+/// Somebody's turn to have something computed.
 #[derive(Debug)]
 pub(super) struct Turn {
     _of_network: OwnedSemaphorePermit,
@@ -86,7 +104,7 @@ impl Places {
         Self {
             startups: Arc::new(Semaphore::new(settings.startups)),
             connections: Arc::new(Semaphore::new(settings.connections)),
-            exchanges: Arc::new(Semaphore::new(exchanges)),
+            turns: Arc::new(Semaphore::new(exchanges)),
             of_network: (exchanges / 2).max(1),
             settings: *settings,
             networks: Mutex::default(),
@@ -110,14 +128,14 @@ impl Places {
         let network = network_of(client);
         let mut networks = self.lock();
         let here = networks.entry(network).or_insert_with(|| {
-            let exchanges = Arc::new(Semaphore::new(self.of_network));
-            Network { taken: 0, lines: 0, exchanges }
+            let queue = || Arc::new(Semaphore::new(self.of_network));
+            Network { taken: 0, lines: 0, queues: Queues { exchanges: queue(), logins: queue() } }
         });
         if here.taken >= self.settings.startups_per_network {
             return None;
         }
         here.taken += 1;
-        Some(NetworkPlace { places: Arc::clone(self), network, exchanges: Arc::clone(&here.exchanges) })
+        Some(NetworkPlace { places: Arc::clone(self), network, queues: here.queues.clone() })
     }
 
     /// Says that somebody was turned away, or counts it until it is time to say something again.
@@ -156,17 +174,20 @@ impl NetworkPlace {
         if let Some(here) = self.places.lock().get_mut(&self.network) {
             here.lines += 1;
         }
-        let (places, exchanges) = (Arc::clone(&self.places), Arc::clone(&self.exchanges));
-        Turns { places, network: self.network, exchanges, meter: meter.clone() }
+        let (places, queues) = (Arc::clone(&self.places), self.queues.clone());
+        Turns { places, network: self.network, queues, meter: meter.clone() }
     }
 }
 
 impl Turns {
-    /// Waits for a turn at an exchange in a large group: in the order in which they come, first within the network and then among
-    /// those who are next in theirs. Who has to wait is counted. `None`: there are no turns any more, which nobody ever says.
-    pub(super) fn next(&self) -> impl Future<Output = Option<Turn>> + Send + use<> {
-        let (network, all, meter) =
-            (Arc::clone(&self.exchanges), Arc::clone(&self.places.exchanges), self.meter.clone());
+    /// Waits for a turn: in the order in which they come, first among those of the network who want the same and then among those who are
+    /// next in theirs. Who has to wait is counted. `None`: there are no turns any more, which nobody ever says.
+    pub(super) fn next(&self, what: What) -> impl Future<Output = Option<Turn>> + Send + use<> {
+        let queue = match what {
+            What::Exchange => &self.queues.exchanges,
+            What::Login => &self.queues.logins,
+        };
+        let (network, all, meter) = (Arc::clone(queue), Arc::clone(&self.places.turns), self.meter.clone());
         async move {
             if network.available_permits() == 0 || all.available_permits() == 0 {
                 meter.met(Limit::GroupExchanges);

@@ -2,6 +2,7 @@
 //! clones beside them all the time. `just hostile` prints it; `cargo test` runs the same.
 
 mod before;
+mod certificates;
 mod crowd;
 mod floods;
 mod fuzz;

@@ -99,6 +99,11 @@ pub(crate) fn offer(user: &str, key: &PrivateKey) -> Vec<u8> {
     [userauth(user, "publickey"), vec![0], string("ssh-ed25519"), string(blob(key))].concat()
 }
 
+/// Likewise, with a certificate (PROTOCOL.certkeys) for a key of Ed25519.
+pub(crate) fn certificate(user: &str, certificate: &[u8]) -> Vec<u8> {
+    [userauth(user, "publickey"), vec![0], string("ssh-ed25519-cert-v01@openssh.com"), string(certificate)].concat()
+}
+
 /// Likewise: a login as the holder of `named` in `session`, signed by `signer`.
 pub(crate) fn signed(user: &str, session: &[u8], named: &PrivateKey, signer: &PrivateKey) -> Vec<u8> {
     let packet = [userauth(user, "publickey"), vec![1], string("ssh-ed25519"), string(blob(named))].concat();

@@ -38,7 +38,7 @@ async fn a_network_has_half_of_the_turns_and_they_come_in_order() {
     let (places, meter) = (Arc::new(Places::new(&settings)), Meter::default());
     let of = |last| places.network(IpAddr::from([192, 0, 2, last])).unwrap();
     let (first, again, second, third) = (of(1), of(1), of(2), of(3));
-    let turn = |place: &NetworkPlace| place.turns(&meter).next();
+    let turn = |place: &NetworkPlace| place.turns(&meter).next(What::Exchange);
     let soon = Duration::from_millis(20);
     let held = [turn(&first).await.unwrap(), turn(&first).await.unwrap()];
     assert!(timeout(soon, turn(&again)).await.is_err(), "half of them, whichever connection it is");
@@ -56,10 +56,34 @@ async fn a_network_has_half_of_the_turns_and_they_come_in_order() {
     let (stays, elsewhere) = (first.turns(&meter), second.turns(&meter));
     drop((first, again, second, third));
     assert_eq!(places.lock().len(), 2);
-    assert!(timeout(soon, of(1).turns(&meter).next()).await.is_err(), "it has its half yet");
+    assert!(timeout(soon, of(1).turns(&meter).next(What::Exchange)).await.is_err(), "it has its half yet");
     drop((held, stays, elsewhere));
     assert!(places.lock().is_empty());
-    assert_eq!(places.exchanges.available_permits(), 4);
+    assert_eq!(places.turns.available_permits(), 4);
+}
+
+#[tokio::test]
+async fn who_logs_in_does_not_wait_for_every_exchange_of_its_network() {
+    let settings = Settings { group_exchanges: 3, ..Settings::default() };
+    let (places, meter) = (Arc::new(Places::new(&settings)), Meter::default());
+    let here = places.network(IpAddr::from([192, 0, 2, 1])).unwrap();
+    let turn = |what| here.turns(&meter).next(what);
+    let exchange = turn(What::Exchange).await.unwrap();
+    let mut waits = Box::pin(turn(What::Exchange));
+    assert!(timeout(Duration::from_millis(20), &mut waits).await.is_err());
+    let login = turn(What::Login).await.unwrap();
+    assert!(timeout(Duration::from_millis(20), turn(What::Login)).await.is_err(), "one of each");
+    drop(exchange);
+    waits.await.unwrap();
+    drop(login);
+    // Together they have no more turns than there are.
+    let all = [of_all(&places).await, of_all(&places).await, of_all(&places).await];
+    assert!(timeout(Duration::from_millis(20), turn(What::Login)).await.is_err());
+    drop(all);
+}
+
+async fn of_all(places: &Places) -> OwnedSemaphorePermit {
+    Arc::clone(&places.turns).acquire_owned().await.unwrap()
 }
 
 #[test]
