@@ -36,6 +36,16 @@ impl Admin {
         Ok(Done::new(message, committed.changed))
     }
 
+    /// Checks the same, and changes nothing.
+    ///
+    /// # Errors
+    /// What stands against it, as [`Self::apply`] says it.
+    pub fn apply_dry(&self, by: &Operator, changes: &[Change]) -> Result<Done, Faults> {
+        self.check_all(changes)?;
+        self.lookup.would(by.name(), changes)?;
+        Ok(Done::new(format!("{} can be applied", counted(changes.len(), "change")), false))
+    }
+
     /// The names of the public repositories, after a name for the next page.
     ///
     /// # Errors

@@ -141,7 +141,10 @@ impl Apply {
         let applied = !self.dry_run && !changes.is_empty();
         if applied {
             self.agreed(&lines, context)?;
-            commit(changes, session, context)?;
+        }
+        if !changes.is_empty() {
+            // A plan that cannot be carried out is told so before anybody relies on it.
+            commit(changes, self.dry_run, session, context)?;
         }
         match self.json {
             true => context.io.json(&Outcome {
@@ -189,10 +192,10 @@ fn going(line: &Line) -> Option<String> {
     }
 }
 
-fn commit(changes: Vec<Change>, session: &Session, context: &Context<'_, '_>) -> Result<(), Stop> {
+fn commit(changes: Vec<Change>, dry_run: bool, session: &Session, context: &Context<'_, '_>) -> Result<(), Stop> {
     let all = changes.len();
     if all < MANY {
-        session.apply(changes, |_| {})?;
+        session.apply(changes, dry_run, |_| {})?;
         return Ok(());
     }
     let bar = bar(context, "");
@@ -201,7 +204,7 @@ fn commit(changes: Vec<Change>, session: &Session, context: &Context<'_, '_>) ->
         bar.set_style(style);
     }
     bar.set_message("handed over");
-    let done = session.apply(changes, |sent| {
+    let done = session.apply(changes, dry_run, |sent| {
         bar.set_position(u64::try_from(sent).unwrap_or(u64::MAX));
         if sent == all {
             bar.set_message("done");

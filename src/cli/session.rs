@@ -93,14 +93,14 @@ impl Session {
     ///
     /// # Errors
     /// [`CallError`]
-    pub fn apply(&self, changes: Vec<Change>, sent: impl FnMut(usize)) -> Result<Done, CallError> {
+    pub fn apply(&self, changes: Vec<Change>, dry_run: bool, sent: impl FnMut(usize)) -> Result<Done, CallError> {
         let answer = match self {
             Self::Socket(socket) => match Client::connect(socket) {
-                Ok(Some(mut client)) => client.apply(changes, sent)?,
+                Ok(Some(mut client)) => client.apply(changes, dry_run, sent)?,
                 Ok(None) => return Err(CallError::Refused(gone().into())),
                 Err(fault) => return Err(CallError::Refused(fault.into())),
             },
-            Self::Local(..) => self.call(Request::Apply { changes, more: false })?,
+            Self::Local(..) => self.call(Request::Apply { changes, more: false, dry_run })?,
         };
         let Answer::Done(done) = answer else { return Err(CallError::Refused(unexpected(&answer).into())) };
         Ok(done)

@@ -298,6 +298,14 @@ impl Lookup {
             },
         )
     }
+
+    /// Whether these changes could be committed together now; nothing is changed.
+    ///
+    /// # Errors
+    /// [`CommitError`], as [`Amend::commit`] would have it.
+    pub fn would(&self, by: &str, changes: &[Change]) -> Result<(), CommitError> {
+        self.0.would(by, changes)
+    }
 }
 
 impl Amend {

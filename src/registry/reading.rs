@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use jiff::Timestamp;
+
 use super::CLOSED;
-use super::change::Unavailable;
+use super::change::{Change, CommitError, Unavailable};
 use super::files::Lock;
 use super::index::{Applied, Index, IndexReader, IndexWriter};
 use super::keys::Keys;
@@ -15,6 +17,7 @@ use super::meter::Meter;
 use super::record::{GroupRecord, KeyRecord, PublicRecord};
 use super::rules::View as _;
 use super::state::State;
+use super::writer::large::check;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::name::{AccountName, GroupName};
 use crate::model::repo_path::RepoPath;
@@ -93,6 +96,18 @@ impl Reading {
             Source::Replayed(state) => replayed(&state.read().unwrap_or_else(PoisonError::into_inner)),
             Source::Nobody(error) => Err(error.clone()),
         }
+    }
+
+    /// What would stand against these changes. Of who answers the handle is taken first: a million changes take a while.
+    pub(super) fn would(&self, by: &str, changes: &[Change]) -> Result<(), CommitError> {
+        let source = self.source.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = Timestamp::now();
+        match source {
+            Source::Index(reader) => check(&reader, by, changes, now),
+            Source::Replayed(state) => check(&*state.read().unwrap_or_else(PoisonError::into_inner), by, changes, now),
+            Source::Nobody(error) => return Err(error.into()),
+        }?;
+        Ok(())
     }
 
     /// Asks several things that all have to be true at one moment.

@@ -102,6 +102,31 @@ fn an_application_is_one_transaction() {
     assert_eq!(site.ok(&["export"]).out, before);
 }
 
+/// What a build relies on: a plan that is shown without a fault can be carried out.
+#[test]
+fn a_dry_run_says_what_applying_would() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "a", "--key", "a.pub"]);
+    let before = site.ok(&["export"]).out;
+    let files = [
+        "[[key]]\nname = \"acme/b\"\nkey = \"KEY_B\"\ngrants = [\"nobody/x\", \"acme/@none\"]",
+        "[[key]]\nname = \"acme/a\"\nkey = \"KEY_B\"",
+        "public = [\"nobody/x\"]",
+        "[[key]]\nname = \"nobody/b\"\nkey = \"KEY_B\"",
+    ];
+    for text in files {
+        file(&site, text);
+        let dry = site.run(&["apply", "registry.toml", "--dry-run"]);
+        assert_ne!(dry.code, 0, "{dry}");
+        let applied = site.run(&["apply", "registry.toml"]);
+        assert_eq!((dry.code, &dry.out, &dry.err), (applied.code, &applied.out, &applied.err));
+        assert_eq!(site.run(&["apply", "registry.toml", "--dry-run", "--json"]).code, dry.code);
+    }
+    file(&site, "[[key]]\nname = \"acme/b\"\nkey = \"KEY_B\"");
+    assert!(site.ok(&["apply", "registry.toml", "--dry-run"]).out.contains("1 to add"));
+    assert_eq!(site.ok(&["export"]).out, before, "and it changes nothing");
+}
+
 #[test]
 fn keys_swap_their_labels_in_one_file() {
     const SWAPPED: &str = "accounts = [\"acme\"]\n[[key]]\nname = \"acme/b\"\nkey = \"KEY_A\"\n[[key]]\nname = \"acme/a\"\nkey = \"KEY_B\"";

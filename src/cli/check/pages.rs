@@ -76,7 +76,7 @@ mod tests {
         let session = Session::open(&Config::parse("", &dir.path().join("config.toml")).unwrap()).unwrap();
         let account = Change::AccountAdd { account: AccountName::parse("acme").unwrap() };
         let keys = (0..6).flat_map(|n| (0..200).map(move |m| key(n, m)));
-        session.apply(std::iter::once(account).chain(keys).collect(), |_| ()).unwrap();
+        session.apply(std::iter::once(account).chain(keys).collect(), false, |_| ()).unwrap();
         let look = |budget| {
             let mut seen = 0;
             let cut = super::keys(&session, &KeyFilter::default(), budget, |_| seen += 1).unwrap();

@@ -74,11 +74,16 @@ impl Client {
         self.call_within(request, patience)
     }
 
-    /// Has changes committed together: sends them part by part, and says after each how many were sent.
+    /// Has changes committed together, or only checked: sends them part by part, and says after each how many were sent.
     ///
     /// # Errors
     /// [`CallError`]
-    pub fn apply(&mut self, changes: Vec<Change>, mut sent: impl FnMut(usize)) -> Result<Answer, CallError> {
+    pub fn apply(
+        &mut self,
+        changes: Vec<Change>,
+        dry_run: bool,
+        mut sent: impl FnMut(usize),
+    ) -> Result<Answer, CallError> {
         let mut changes = changes.into_iter().peekable();
         let mut count = 0;
         loop {
@@ -91,7 +96,7 @@ impl Client {
             }
             count += part.len();
             let more = changes.peek().is_some();
-            let answer = self.call_within(&Request::Apply { changes: part, more }, LONG)?;
+            let answer = self.call_within(&Request::Apply { changes: part, more, dry_run }, LONG)?;
             sent(count);
             if !more {
                 return Ok(answer);

@@ -45,11 +45,11 @@ impl Parts {
     /// Takes a request that came in a frame of so many bytes.
     pub(super) fn take(&mut self, request: Request, bytes: usize) -> Next {
         match (request, self.begun.take()) {
-            (Request::Apply { changes, more: true }, begun) => Next::Answer(self.gather(begun, changes, bytes)),
-            (Request::Apply { mut changes, more: false }, Some(begun)) => {
+            (Request::Apply { changes, more: true, .. }, begun) => Next::Answer(self.gather(begun, changes, bytes)),
+            (Request::Apply { mut changes, more: false, dry_run }, Some(begun)) => {
                 let mut all = begun.changes;
                 all.append(&mut changes);
-                Next::Do(Request::Apply { changes: all, more: false })
+                Next::Do(Request::Apply { changes: all, more: false, dry_run })
             }
             // Whatever was begun is given up.
             (request, _) => Next::Do(request),
@@ -89,7 +89,11 @@ mod tests {
     use crate::model::name::AccountName;
 
     fn part(name: &str, more: bool) -> Request {
-        Request::Apply { changes: vec![Change::AccountAdd { account: AccountName::parse(name).unwrap() }], more }
+        Request::Apply {
+            changes: vec![Change::AccountAdd { account: AccountName::parse(name).unwrap() }],
+            more,
+            dry_run: false,
+        }
     }
 
     fn waits(next: &Next) -> bool {
@@ -101,7 +105,9 @@ mod tests {
         let mut parts = Parts::new(Arc::new(Semaphore::new(1)));
         assert!(waits(&parts.take(part("a", true), 10)));
         assert!(waits(&parts.take(part("b", true), 10)));
-        let Next::Do(Request::Apply { changes, more: false }) = parts.take(part("c", false), 10) else { panic!() };
+        let Next::Do(Request::Apply { changes, more: false, dry_run: false }) = parts.take(part("c", false), 10) else {
+            panic!()
+        };
         let names: Vec<_> = changes.iter().map(|change| format!("{change:?}")).collect();
         assert_eq!(names.len(), 3);
         assert!(names[0].contains("\"a\"") && names[1].contains("\"b\"") && names[2].contains("\"c\""), "{names:?}");

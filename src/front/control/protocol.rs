@@ -153,12 +153,14 @@ pub enum Request {
         group: String,
         with_grants: bool,
     },
-    /// Changes to be committed together, which the command made out of a file. With `more`, the next frame has others of
-    /// them, and nothing is done before the last one.
+    /// Changes to be committed together, which the command made out of a file, or to be checked with `dry_run`. With `more`, the
+    /// next frame has others of them, and nothing is done before the last one.
     Apply {
         changes: Vec<Change>,
         #[serde(default)]
         more: bool,
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        dry_run: bool,
     },
     PublicList {
         after: Option<String>,

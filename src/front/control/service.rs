@@ -107,7 +107,8 @@ pub fn handle(admin: &Admin, by: &Operator, request: Request) -> Result<Answer, 
             with(group, |(account, group)| admin.group_remove(by, &account, &group, with_grants).map(Answer::Done))
         }
         // What came before in parts is in it: see `listener`.
-        Request::Apply { changes, more: _ } => admin.apply(by, changes).map(Answer::Done),
+        Request::Apply { changes, more: _, dry_run: true } => admin.apply_dry(by, &changes).map(Answer::Done),
+        Request::Apply { changes, more: _, dry_run: false } => admin.apply(by, changes).map(Answer::Done),
         Request::PublicList { after } => {
             let after = parse.optional(after, |parse, text| parse.cursor(&text, RepoPath::parse));
             parse.done()?;

@@ -89,7 +89,12 @@ impl Writer {
 }
 
 /// What the changes come to, and which of them change anything.
-fn check(base: &dyn View, by: &str, changes: &[Change], time: Timestamp) -> Result<(Overlay, Vec<bool>), CommitError> {
+pub(in crate::registry) fn check(
+    base: &dyn View,
+    by: &str,
+    changes: &[Change],
+    time: Timestamp,
+) -> Result<(Overlay, Vec<bool>), CommitError> {
     let mut draft = Draft::new(base);
     let effective = changes.iter().map(|change| draft.apply(change, by, time)).collect::<Result<_, _>>()?;
     Ok((draft.into_overlay(), effective))
