@@ -42,7 +42,13 @@ fn follow(
     if depth >= MAX_DEPTH {
         return Err(StoreError::Unsafe("its alternates are nested too deeply".to_owned()));
     }
-    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in text.split('\n').filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        // git takes a quoted line apart, and what stands behind the quote for one line more; of other white space it takes nothing away.
+        if line.starts_with('"') || line.contains(char::is_control) {
+            return Err(StoreError::Unsafe(
+                "it borrows objects by a quoted line, or one with a control character (alternates)".to_owned(),
+            ));
+        }
         let other = repository_at(store, name, line).ok_or_else(|| {
             StoreError::Unsafe("it borrows objects from outside of its account in the store (alternates)".to_owned())
         })?;

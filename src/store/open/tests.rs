@@ -122,8 +122,13 @@ fn alternates_stay_in_the_account() {
         "../../../../../../../../../../../../etc/objects",
         "\"../../base.git/objects\"",
     ];
-    for line in outside {
-        borrow(&root, "acme/app.git", line);
+    // One repository to who takes the line as it is, and another to git, which takes it apart behind the quote.
+    let other = root.join("other/app.git/objects").display().to_string();
+    let up = "../".repeat(other.split('/').count());
+    let two = format!("\"{other}\"/{up}../../base.git/objects");
+    let white = "../../base.git/objects\r\n".to_owned();
+    for line in outside.map(str::to_owned).into_iter().chain([two, white]) {
+        borrow(&root, "acme/app.git", &line);
         assert!(refused(&store, "acme/app").contains("borrows objects"), "{line}");
     }
 }
