@@ -248,6 +248,9 @@ fn odd_requests_are_gits_to_answer() {
         line("command=ls-refs") + &line("object-format=sha256") + "00010000",
         line("command=fly") + "0000",
         refs.clone() + &line("command=object-info") + "0001" + &line("size") + "00000000",
+        // To a fetch of nothing git says nothing, not even that it is at its end.
+        line("command=fetch") + "0001" + &line("done") + "0000" + &refs + "0000",
+        line("command=fetch") + "0000" + &line("command=fetch") + "00010000" + &refs + "0000",
         refs.clone() + "zzzz",
         refs + "00",
         "0002".to_owned(),

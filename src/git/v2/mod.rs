@@ -224,6 +224,7 @@ impl<O: Outbound> Talk<'_, O> {
         }
         Some(match request::plan(&bytes) {
             Plan::Keep(question) => Turn::Fetch(question, bytes),
+            Plan::Pass(Some(request::NO_WANT)) => Turn::Own(bytes, 0, Weight::Light),
             Plan::Pass(Some(why)) => {
                 self.source = Some(Source::Bypass(why.to_owned()));
                 self.pack = true;
@@ -231,7 +232,9 @@ impl<O: Outbound> Talk<'_, O> {
             }
             Plan::Pass(None) => match Ask::parse(&bytes) {
                 Some(ask) => Turn::Refs(ask, bytes),
-                None => Turn::Own(bytes, 1, Weight::Light),
+                None if request::is_light(&bytes) => Turn::Own(bytes, 1, Weight::Light),
+                // Whatever else it is, it may become a pack.
+                None => Turn::Own(bytes, 1, Weight::Heavy),
             },
         })
     }

@@ -14,6 +14,34 @@ pub enum Plan {
     Pass(Option<&'static str>),
 }
 
+/// Why a fetch that wants nothing is not kept: git has no answer to it at all, and goes on with the next request.
+pub const NO_WANT: &str = "no-want";
+
+/// What makes no pack (gitprotocol-v2).
+const LIGHT: [&[u8]; 3] = [b"command=ls-refs", b"command=object-info", b"command=bundle-uri"];
+
+/// Whether a request can only be for something that makes no pack. git takes its capabilities in any order and in any bytes, so whatever
+/// is not one of these for certain may be a fetch.
+#[must_use]
+pub fn is_light(request: &[u8]) -> bool {
+    let (mut rest, mut light) = (request, false);
+    while let Some((digits, more)) = rest.split_at_checked(4) {
+        let length = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
+        // Behind the delimiter, or the flush, no command is named any more.
+        let Some(length @ 4..) = length else { return light && matches!(length, Some(0 | 1)) };
+        let Some((line, more)) = more.split_at_checked(length - 4) else { return false };
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        if line.starts_with(b"command=") {
+            if light || !LIGHT.contains(&line) {
+                return false;
+            }
+            light = true;
+        }
+        rest = more;
+    }
+    false
+}
+
 /// A fetch, in the one spelling that all equal fetches have. It has no word of who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
@@ -83,7 +111,7 @@ fn fetch(capabilities: &[&str], arguments: &[&str]) -> Result<Question, &'static
     }
     let arguments = understand(arguments)?;
     if arguments.wants.is_empty() {
-        return Err("no-want");
+        return Err(NO_WANT);
     }
     if !arguments.haves.is_empty() && !arguments.words.contains("done") {
         return Err("negotiation");
@@ -188,6 +216,24 @@ mod tests {
     }
 
     #[test]
+    fn what_may_be_a_fetch_is_not_light() {
+        for name in ["ls-refs", "object-info", "bundle-uri"] {
+            let command = format!("command={name}");
+            assert!(is_light(&request(&[&command, "agent=x"], &["peel"])), "{name}");
+            assert!(is_light(&request(&["agent=x", &command], &[])), "{name}");
+            assert!(is_light(format!("{:04x}{command}0000", command.len() + 4).as_bytes()), "{name}");
+            assert!(!is_light(&request(&[&command, "command=fetch"], &[])), "{name}");
+        }
+        let want = format!("want {A}");
+        assert!(!is_light(&request(&["agent=x", "command=fetch"], &[&want, "done"])));
+        // Bytes that are no text; a command that nobody knows; none.
+        let fetch = [b"0009agent", &b"0013command=fetch"[..], b"0007\xff\xfe\xfd", b"0000"].concat();
+        assert!(!is_light(&fetch));
+        assert!(!is_light(&request(&["command=new"], &[])) && !is_light(&request(&["agent=x"], &[])));
+        assert!(!is_light(b"0000") && !is_light(b"") && !is_light(b"0014command=ls-refs"));
+    }
+
+    #[test]
     fn equal_fetches_have_one_spelling() {
         let (want_a, want_b) = (format!("want {A}"), format!("want {B}"));
         let one = question(
@@ -257,6 +303,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_fetch_is_never_light(before in prop::collection::vec("[a-z=]{0,12}", 0..4), after in prop::collection::vec("[a-z=-]{0,12}", 0..4)) {
+            let mut lines: Vec<&str> = before.iter().map(String::as_str).collect();
+            lines.push("command=fetch");
+            lines.extend(after.iter().map(String::as_str));
+            prop_assert!(!is_light(&request(&lines, &[])));
+        }
+
         #[test]
         fn no_bytes_panic_and_every_question_is_its_own_spelling(
             lines in prop::collection::vec(prop_oneof![
