@@ -4,7 +4,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Session;
 use super::io::Stop;
@@ -15,6 +15,7 @@ use crate::model::expiry::Expiry;
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyName;
 use crate::model::name::{AccountName, GroupName};
+use crate::model::network;
 use crate::model::public_key::PublicKey;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::Note;
@@ -52,7 +53,7 @@ pub(super) struct DeclaredKey {
     pub(super) kind: Holder,
     #[serde(default)]
     pub(super) grants: Vec<Grant>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "networks")]
     pub(super) from: Vec<IpNet>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) expires: Option<Moment>,
@@ -175,6 +176,10 @@ pub(super) fn current(session: &Session) -> Result<Declared, Stop> {
         declared.public.push(read(RepoPath::parse(&repo))?);
     }
     Ok(declared)
+}
+
+fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    Ok(Vec::<IpNet>::deserialize(from)?.into_iter().map(network::plain).collect())
 }
 
 fn declared_key(key: KeyView) -> Result<DeclaredKey, Stop> {

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod hash;
 pub mod key_name;
 pub mod name;
+pub mod network;
 pub mod protocol;
 pub mod public_key;
 pub mod repo_path;

@@ -20,7 +20,7 @@ repositories = ["acme/api", "acme/worker"]
 name = "acme/ci"
 key = "KEY_A"
 grants = ["acme/@backend", "acme/lib-*"]
-from = ["10.0.0.0/8"]
+from = ["::ffff:10.0.0.0/104"]
 expires = "2099-03-01"
 note = "agent 7"
 

@@ -1,12 +1,11 @@
 //! One line of an `authorized_keys` file, as sshd(8) describes it: options, the key, a comment.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 
 use crate::model::expiry::Expiry;
+use crate::model::network;
 
 /// A line taken apart. Nothing in it is checked but its quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,11 +141,10 @@ pub(super) fn meaning(options: &[&str]) -> Result<Meaning, String> {
 }
 
 fn networks(value: &str) -> Result<Vec<IpNet>, String> {
-    let parse = |text: &str| text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().map(IpNet::from).ok());
     let parts = value.split(',').map(str::trim);
     parts
         .map(|part| {
-            parse(part).ok_or_else(|| {
+            network::parse(part).ok_or_else(|| {
                 format!("its from= has {part:?}, a name or a pattern: only addresses and networks can be carried over")
             })
         })

@@ -1,7 +1,7 @@
 //! The values of the config file, each with what to write instead.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -15,6 +15,7 @@ use super::section::{Wrong, wrong};
 use crate::admin::operator::Operators;
 use crate::daemon::log::Format;
 use crate::front::control::MAX_SOCKET_PATH;
+use crate::model::network;
 
 /// SSH's port, which is left out where an address is written.
 const SSH_PORT: u16 = 22;
@@ -130,8 +131,7 @@ pub(super) fn networks(value: &Value) -> Parsed<Vec<IpNet>> {
     };
     each(items, |item| {
         let text = text(item, REMEDY)?;
-        let single = || text.parse::<IpAddr>().map(IpNet::from);
-        text.parse().or_else(|_| single()).or_else(|_| wrong(format!("'{text}' is not a network"), REMEDY))
+        network::parse(text).map_or_else(|| wrong(format!("'{text}' is not a network"), REMEDY), Ok)
     })
 }
 

@@ -14,6 +14,7 @@ use crate::model::fingerprint::Fingerprint;
 use crate::model::grant::Grant;
 use crate::model::key_name::{KeyName, KeyRef};
 use crate::model::name::{AccountName, GroupName, Label};
+use crate::model::network;
 use crate::model::public_key::PublicKey;
 use crate::model::repo_path::RepoPath;
 use crate::model::text::{Note, printable};
@@ -204,9 +205,6 @@ impl Parse {
 
 /// A network in CIDR notation, or one address. Bits behind the prefix are refused: `10.1.2.3/8` is rarely what was meant.
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    if let Ok(address) = text.parse::<std::net::IpAddr>() {
-        return Ok(IpNet::from(address));
-    }
-    let net: IpNet = text.parse().map_err(|_| "a network looks like 10.0.0.0/8 or 2001:db8::/32".to_owned())?;
+    let net = network::parse(text).ok_or("a network looks like 10.0.0.0/8 or 2001:db8::/32")?;
     if net.trunc() == net { Ok(net) } else { Err(format!("did you mean {}?", net.trunc())) }
 }
