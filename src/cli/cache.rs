@@ -59,8 +59,9 @@ fn lines(view: &CacheView) -> Vec<String> {
         lines.push("nothing is kept: enabled = false under [cache]".to_owned());
     }
     let (all, memory) = (size(view.bytes), size(view.memory_bytes));
-    lines.push(format!("kept packs      {} answers, {all}; {memory} of that in memory", view.entries));
-    lines.push(format!("kept polls      {} answers, {}", view.poll_entries, size(view.poll_bytes)));
+    let answers = |count| if count == 1 { "1 answer".to_owned() } else { format!("{count} answers") };
+    lines.push(format!("kept packs      {}, {all}; {memory} of that in memory", answers(view.entries)));
+    lines.push(format!("kept polls      {}, {}", answers(view.poll_entries), size(view.poll_bytes)));
     lines.push(format!("slots           {} of {} in use, {} waiting", view.running, view.slots, view.waiting));
     lines.push(String::new());
     let row = |name: &str, tally: &TallyView| {

@@ -163,3 +163,25 @@ fn check_sees_whether_the_journal_takes_records() {
     assert_eq!(told.is_empty(), listens, "{found:?}");
     assert!(told.iter().all(|[severity, _, fact, _]| severity == "error" && fact.contains("cannot be reached")));
 }
+
+/// Whoever may not read the journal knows nothing of it, and is not told to put another in its place. Root may read everything, so this
+/// runs as somebody else.
+#[test]
+fn without_the_right_to_read_nobody_is_told_to_restore() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt as _;
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let site = Site::with_acme();
+    let open = |name: &str, mode| std::fs::set_permissions(site.path(name), PermissionsExt::from_mode(mode)).unwrap();
+    open("", 0o755);
+    open("config.toml", 0o644);
+    open("state", 0o755);
+    open("state/registry", 0o700);
+    let Ok(output) = site.command(&["check"]).uid(65534).output() else { return };
+    let said = String::from_utf8(output.stdout).unwrap();
+    let of_journal: Vec<&str> = said.lines().skip_while(|line| !line.contains("journal:")).take(2).collect();
+    assert!(of_journal[0].contains("cannot be read") && of_journal[1].contains("as root"), "{said}");
+    assert!(!said.contains("pullgate restore"), "{said}");
+}

@@ -192,7 +192,11 @@ fn tell(verdict: &Verdict, source: &Source, good: bool, io: &mut Io<'_>) -> Resu
         io.say(format_args!("GAP {which}, told on {}: {}", time(gap.time), gap.why))?;
     }
     match verdict.good {
-        true => io.say(format_args!("good: all {links} links: {changes} changes, {checkpoints} checkpoints"))?,
+        true => {
+            let counted = |count: &u64, one| if *count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
+            let (changes, checkpoints) = (counted(changes, "change"), counted(checkpoints, "checkpoint"));
+            io.say(format_args!("good: all {links} links: {changes}, {checkpoints}"))?;
+        }
         false => io.say(format_args!("{good_links} of {links} links are good before the first fault"))?,
     }
     if !good && verdict.good {

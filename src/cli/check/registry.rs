@@ -12,6 +12,7 @@ use crate::registry::{self, OpenError, Verified};
 
 const SUBJECT: &str = "registry";
 const REMEDY: &str = "`pullgate restore FILE` takes a backup; docs/operations.md says what else can be done";
+const NO_RIGHT: &str = "run the check as root or as the daemon's user";
 
 pub(super) fn opens(config: &Config) -> Vec<Finding> {
     let session = match Session::open(config) {
@@ -61,6 +62,11 @@ pub(super) fn journal(config: &Config) -> Vec<Finding> {
             found.push(Finding::ok(SUBJECT, format!("{seq} changes in an unbroken chain{since}, {bytes} bytes")));
         }
         Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return found,
+        // Nothing is known of the journal then, and whoever may not read it must not be told to replace it.
+        Err(OpenError::Io(error)) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let fact = format!("{} cannot be read: {error}", dir.display());
+            return vec![Finding::error(SUBJECT, fact, NO_RIGHT)];
+        }
         Err(error) => found.push(Finding::error(SUBJECT, error.to_string(), REMEDY)),
     }
     match registry::archives(&dir) {
@@ -74,7 +80,7 @@ pub(super) fn journal(config: &Config) -> Vec<Finding> {
         })),
         Err(error) => {
             let fact = format!("{} cannot be read: {error}", dir.display());
-            found.push(Finding::error(SUBJECT, fact, "run the check as root or as the daemon's user"));
+            found.push(Finding::error(SUBJECT, fact, NO_RIGHT));
         }
     }
     found

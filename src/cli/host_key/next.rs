@@ -16,7 +16,10 @@ impl Args {
     pub(in crate::cli) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let ssh = context.load()?.ssh;
         let keys = rotation::make_next(&ssh.host_keys, ssh.host_key_kinds).map_err(fault)?;
-        let message = format!("{} next host keys are there", keys.len());
+        let message = match keys.len() {
+            1 => "1 next host key is there".to_owned(),
+            keys => format!("{keys} next host keys are there"),
+        };
         let note = "give every client the lines of `pullgate known-hosts`; then `pullgate host-key promote`";
         context.io.did(message, note, self.json)
     }
