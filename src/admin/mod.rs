@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Audit, Event, new_id};
 use crate::model::details::Details;
 use crate::model::key_name::KeyRef;
+use crate::model::text::counted;
 use crate::registry::change::{Change, CommitError, Committed, Told};
 use crate::registry::record::{KeyRecord, Tombstone};
 use crate::registry::{Amend, Lookup};
@@ -233,11 +234,6 @@ fn changed(by: String, committed: &Committed, what: String, details: Details) ->
 fn was(tomb: &Tombstone) -> String {
     let on = tomb.removed_at.strftime("%Y-%m-%d %H:%M UTC");
     format!("it was {} ({}), removed {on} by {}", tomb.name, tomb.key, tomb.removed_by)
-}
-
-/// `1 key`, `2 keys`.
-fn counted(count: usize, one: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
 }
 
 /// `a, b, c`, and how many more there are after `most`.

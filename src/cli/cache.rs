@@ -8,6 +8,7 @@ use super::session::unexpected;
 use super::table::table;
 use crate::admin::cache::{CacheView, TallyView};
 use crate::front::control::protocol::{Answer, Request};
+use crate::model::text::counted;
 
 /// Below the help of the noun.
 const EXAMPLE: &str = "\
@@ -59,9 +60,8 @@ fn lines(view: &CacheView) -> Vec<String> {
         lines.push("nothing is kept: enabled = false under [cache]".to_owned());
     }
     let (all, memory) = (size(view.bytes), size(view.memory_bytes));
-    let answers = |count| if count == 1 { "1 answer".to_owned() } else { format!("{count} answers") };
-    lines.push(format!("kept packs      {}, {all}; {memory} of that in memory", answers(view.entries)));
-    lines.push(format!("kept polls      {}, {}", answers(view.poll_entries), size(view.poll_bytes)));
+    lines.push(format!("kept packs      {}, {all}; {memory} of that in memory", counted(view.entries, "answer")));
+    lines.push(format!("kept polls      {}, {}", counted(view.poll_entries, "answer"), size(view.poll_bytes)));
     lines.push(format!("slots           {} of {} in use, {} waiting", view.running, view.slots, view.waiting));
     lines.push(String::new());
     let row = |name: &str, tally: &TallyView| {

@@ -15,6 +15,7 @@ use crate::cli::Context;
 use crate::cli::io::{Io, Stop};
 use crate::cli::table::time;
 use crate::daemon::config::Config;
+use crate::model::text::counted;
 use crate::registry;
 
 /// How often the end is looked for once more, and how long to wait before: a change is in the registry a moment before its
@@ -193,8 +194,7 @@ fn tell(verdict: &Verdict, source: &Source, good: bool, io: &mut Io<'_>) -> Resu
     }
     match verdict.good {
         true => {
-            let counted = |count: &u64, one| if *count == 1 { format!("1 {one}") } else { format!("{count} {one}s") };
-            let (changes, checkpoints) = (counted(changes, "change"), counted(checkpoints, "checkpoint"));
+            let (changes, checkpoints) = (counted(*changes, "change"), counted(*checkpoints, "checkpoint"));
             io.say(format_args!("good: all {links} links: {changes}, {checkpoints}"))?;
         }
         false => io.say(format_args!("{good_links} of {links} links are good before the first fault"))?,

@@ -230,6 +230,7 @@ mod tests {
         line.read_u8().await.unwrap();
         assert!(site.is_free().await);
     }
+
     /// Reads a packet of so many bytes, in the two pieces in which the library does.
     async fn packet(line: &mut Line<BufReader<DuplexStream>>, bytes: usize) -> bool {
         line.read_exact(&mut [0; 4]).await.unwrap();
