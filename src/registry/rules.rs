@@ -43,6 +43,18 @@ pub(super) trait View {
     fn publics(&self, account: Option<&AccountName>) -> Result<Vec<PublicRecord>, Unavailable>;
 }
 
+/// What the changes come to, and which of them change anything.
+pub(super) fn check(
+    base: &dyn View,
+    by: &str,
+    changes: &[Change],
+    time: Timestamp,
+) -> Result<(Overlay, Vec<bool>), CommitError> {
+    let mut draft = Draft::new(base);
+    let effective = changes.iter().map(|change| draft.apply(change, by, time)).collect::<Result<_, _>>()?;
+    Ok((draft.into_overlay(), effective))
+}
+
 /// One commit that is being checked: what it would change, over what there is.
 pub(super) struct Draft<'a> {
     under: &'a dyn View,

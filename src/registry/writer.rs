@@ -24,7 +24,7 @@ use super::reading::{Reading, Source};
 use super::rules::{Draft, View};
 use super::state::State;
 
-pub(super) mod large;
+mod large;
 mod room;
 
 pub use large::json_length;

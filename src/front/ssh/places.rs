@@ -6,8 +6,8 @@
 //! as often as everybody else, and a client that tries again gets in. OpenSSH's `MaxStartups` does the same.
 //!
 //! An exchange of keys in a group of 3,072 bits takes a thread of the runtime for 80 ms, and a client that does not compute itself
-//! gets one for nothing (docs/transport.md); likewise 5 ms for a certificate. So they take turns, by network first, and one thread is always left
-//! for the others.
+//! gets one for nothing (docs/transport.md); likewise 5 ms for a certificate. So they take turns, by network first, and one thread is
+//! always left for the others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};

@@ -133,6 +133,7 @@ fn question(words: &Words<'_>, advertised: &[u8]) -> Asked {
     let request = format!("{}{}0001{arguments}0000", line("command=fetch"), line(&format!("object-format={format}")));
     match request::plan(request.as_bytes()) {
         Plan::Keep(question) => Asked::Whole(question, words.deepens),
+        Plan::Nothing => Asked::Own("no-want"),
         Plan::Pass(why) => Asked::Own(why.unwrap_or("argument")),
     }
 }
@@ -190,7 +191,7 @@ mod tests {
         let request = format!("{}{}0001{arguments}0000", line("command=fetch"), line("object-format=sha1"));
         match request::plan(request.as_bytes()) {
             Plan::Keep(question) => question,
-            Plan::Pass(why) => panic!("{why:?}"),
+            other @ (Plan::Nothing | Plan::Pass(_)) => panic!("{other:?}"),
         }
     }
 

@@ -224,7 +224,7 @@ impl<O: Outbound> Talk<'_, O> {
         }
         Some(match request::plan(&bytes) {
             Plan::Keep(question) => Turn::Fetch(question, bytes),
-            Plan::Pass(Some(request::NO_WANT)) => Turn::Own(bytes, 0, Weight::Light),
+            Plan::Nothing => Turn::Own(bytes, 0, Weight::Light),
             Plan::Pass(Some(why)) => {
                 self.source = Some(Source::Bypass(why.to_owned()));
                 self.pack = true;

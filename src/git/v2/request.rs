@@ -10,12 +10,11 @@ use bytes::Bytes;
 pub enum Plan {
     /// The same question always has the same answer.
     Keep(Question),
+    /// A fetch that wants nothing: git has no answer to it at all, and goes on with the next request.
+    Nothing,
     /// For the connection's own git; a stable word why, if it is a fetch.
     Pass(Option<&'static str>),
 }
-
-/// Why a fetch that wants nothing is not kept: git has no answer to it at all, and goes on with the next request.
-pub const NO_WANT: &str = "no-want";
 
 /// What makes no pack (gitprotocol-v2).
 const LIGHT: [&[u8]; 3] = [b"command=ls-refs", b"command=object-info", b"command=bundle-uri"];
@@ -24,22 +23,9 @@ const LIGHT: [&[u8]; 3] = [b"command=ls-refs", b"command=object-info", b"command
 /// is not one of these for certain may be a fetch.
 #[must_use]
 pub fn is_light(request: &[u8]) -> bool {
-    let (mut rest, mut light) = (request, false);
-    while let Some((digits, more)) = rest.split_at_checked(4) {
-        let length = std::str::from_utf8(digits).ok().and_then(|digits| usize::from_str_radix(digits, 16).ok());
-        // Behind the delimiter, or the flush, no command is named any more.
-        let Some(length @ 4..) = length else { return light && matches!(length, Some(0 | 1)) };
-        let Some((line, more)) = more.split_at_checked(length - 4) else { return false };
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        if line.starts_with(b"command=") {
-            if light || !LIGHT.contains(&line) {
-                return false;
-            }
-            light = true;
-        }
-        rest = more;
-    }
-    false
+    let Some((capabilities, _)) = sections(request) else { return false };
+    let mut commands = capabilities.into_iter().filter(|line| line.starts_with(b"command="));
+    commands.next().is_some_and(|command| LIGHT.contains(&command)) && commands.next().is_none()
 }
 
 /// A fetch, in the one spelling that all equal fetches have. It has no word of who asks.
@@ -65,19 +51,23 @@ struct Arguments<'a> {
 /// Looks at one whole request, its flush included.
 #[must_use]
 pub fn plan(request: &[u8]) -> Plan {
-    let Some((capabilities, arguments)) = sections(request) else { return Plan::Pass(None) };
+    let text = sections(request).and_then(|(before, after)| Some((texts(before)?, texts(after)?)));
+    let Some((capabilities, arguments)) = text else { return Plan::Pass(None) };
     let mut capabilities = capabilities.into_iter();
     if capabilities.next() != Some("command=fetch") {
         return Plan::Pass(None);
     }
     match fetch(capabilities.as_slice(), &arguments) {
-        Ok(question) => Plan::Keep(question),
+        Ok(Some(question)) => Plan::Keep(question),
+        Ok(None) => Plan::Nothing,
         Err(why) => Plan::Pass(Some(why)),
     }
 }
 
+type Lines<'a> = Vec<&'a [u8]>;
+
 /// The lines before and after the delimiter, without their line ends.
-fn sections(request: &[u8]) -> Option<(Vec<&str>, Vec<&str>)> {
+fn sections(request: &[u8]) -> Option<(Lines<'_>, Lines<'_>)> {
     let (mut before, mut after, mut delimited) = (Vec::new(), Vec::new(), false);
     let mut rest = request;
     loop {
@@ -87,7 +77,7 @@ fn sections(request: &[u8]) -> Option<(Vec<&str>, Vec<&str>)> {
             1 if !delimited => (delimited, rest) = (true, more),
             length => {
                 let (line, more) = more.split_at_checked(length.checked_sub(4)?)?;
-                let line = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
+                let line = line.strip_suffix(b"\n").unwrap_or(line);
                 if delimited {
                     after.push(line)
                 } else {
@@ -99,7 +89,12 @@ fn sections(request: &[u8]) -> Option<(Vec<&str>, Vec<&str>)> {
     }
 }
 
-fn fetch(capabilities: &[&str], arguments: &[&str]) -> Result<Question, &'static str> {
+fn texts(lines: Lines<'_>) -> Option<Vec<&str>> {
+    lines.into_iter().map(|line| std::str::from_utf8(line).ok()).collect()
+}
+
+/// `None` for one that wants nothing.
+fn fetch(capabilities: &[&str], arguments: &[&str]) -> Result<Option<Question>, &'static str> {
     let mut format = None;
     for line in capabilities {
         match line.split_once('=') {
@@ -111,16 +106,16 @@ fn fetch(capabilities: &[&str], arguments: &[&str]) -> Result<Question, &'static
     }
     let arguments = understand(arguments)?;
     if arguments.wants.is_empty() {
-        return Err(NO_WANT);
+        return Ok(None);
     }
     if !arguments.haves.is_empty() && !arguments.words.contains("done") {
         return Err("negotiation");
     }
     // Who says no format speaks SHA-1.
-    Ok(Question {
+    Ok(Some(Question {
         needs_refs: arguments.words.contains("include-tag"),
         bytes: spelled(format.unwrap_or("sha1"), &arguments),
-    })
+    }))
 }
 
 fn understand<'a>(lines: &[&'a str]) -> Result<Arguments<'a>, &'static str> {
@@ -211,7 +206,7 @@ mod tests {
     fn question(before: &[&str], after: &[&str]) -> Question {
         match plan(&request(before, after)) {
             Plan::Keep(question) => question,
-            Plan::Pass(why) => panic!("{why:?}"),
+            other @ (Plan::Nothing | Plan::Pass(_)) => panic!("{other:?}"),
         }
     }
 
@@ -248,7 +243,7 @@ mod tests {
         assert!(!one.needs_refs);
         let again = match plan(&one.bytes) {
             Plan::Keep(again) => again,
-            Plan::Pass(why) => panic!("{why:?}"),
+            other @ (Plan::Nothing | Plan::Pass(_)) => panic!("{other:?}"),
         };
         assert_eq!(again, one);
     }
@@ -284,7 +279,6 @@ mod tests {
         let (want, have) = (format!("want {A}"), format!("have {B}"));
         for (before, after, why) in [
             (&["command=fetch"][..], &[want.as_str(), &have][..], "negotiation"),
-            (&["command=fetch"], &["done"], "no-want"),
             (&["command=fetch"], &[&want, "want-ref refs/heads/main"], "refs"),
             (&["command=fetch"], &[&want, "deepen-not v1"], "refs"),
             (&["command=fetch"], &[&want, "deepen 1", "deepen-relative"], "refs"),
@@ -298,6 +292,7 @@ mod tests {
         ] {
             assert_eq!(plan(&request(before, after)), Plan::Pass(Some(why)), "{after:?}");
         }
+        assert_eq!(plan(&request(&["command=fetch"], &["done"])), Plan::Nothing);
         assert_eq!(plan(&request(&["command=ls-refs"], &["peel"])), Plan::Pass(None));
         assert_eq!(plan(b"0000"), Plan::Pass(None));
     }

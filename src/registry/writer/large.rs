@@ -12,8 +12,7 @@ use jiff::Timestamp;
 use super::{Base, Request, Writer};
 use crate::registry::change::{Change, CommitError, Committed, Told, Unavailable};
 use crate::registry::journal::entry::{Entry, Hash};
-use crate::registry::overlay::Overlay;
-use crate::registry::rules::{Draft, View};
+use crate::registry::rules::check;
 
 /// How much goes into one entry, in bytes of JSON, about: what a reader of the journal holds a few of in memory.
 const PART: usize = if cfg!(test) { 16 * 1024 } else { 2 * 1024 * 1024 };
@@ -86,18 +85,6 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// What the changes come to, and which of them change anything.
-pub(in crate::registry) fn check(
-    base: &dyn View,
-    by: &str,
-    changes: &[Change],
-    time: Timestamp,
-) -> Result<(Overlay, Vec<bool>), CommitError> {
-    let mut draft = Draft::new(base);
-    let effective = changes.iter().map(|change| draft.apply(change, by, time)).collect::<Result<_, _>>()?;
-    Ok((draft.into_overlay(), effective))
 }
 
 /// The length of a value as JSON, in bytes, without making it.
