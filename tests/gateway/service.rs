@@ -12,8 +12,9 @@ use crate::harness::{Gateway, PATIENCE, plain_git, program, run};
 
 /// The program as a service manager starts it: with a socket as its descriptor 3.
 fn started_with(socket: impl AsFd) -> (Command, OwnedFd) {
-    // One that a program which is started from here keeps.
-    let kept = rustix::io::dup(socket).unwrap();
+    // One that a program which is started from here keeps; it is not 3 itself, which the script would close again.
+    let kept = rustix::io::fcntl_dupfd_cloexec(socket, 4).unwrap();
+    rustix::io::fcntl_setfd(&kept, rustix::io::FdFlags::empty()).unwrap();
     let mut command = Command::new("bash");
     let script = format!("exec 3<&{0} {0}<&-; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$@\"", kept.as_raw_fd());
     command.args(["-c", &script, "bash"]).arg(program());
