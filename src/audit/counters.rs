@@ -30,7 +30,21 @@ pub const CODES: [&str; 16] = [
     "flooded",
 ];
 /// Those of them that a fetch that was allowed can come to.
-const UNSERVED: [&str; 4] = ["busy", "repository", "timed-out", "flooded"];
+const UNSERVED: [&str; 12] = [
+    "busy",
+    "repository",
+    "timed-out",
+    "flooded",
+    // For whom something changed between its permission and its pack.
+    "not-granted",
+    "expired",
+    "suspended",
+    "rotated",
+    "removed",
+    "source-address",
+    "shared-objects",
+    "unavailable",
+];
 /// Why nobody was let in. The SSH door has the same, and a test that says so.
 pub const REASONS: [&str; 5] = ["no-key", "unknown-key", "not-proved", "too-many-keys", "too-many-guesses"];
 /// The kinds of records.

@@ -34,7 +34,7 @@ pub struct Subject {
 pub enum Ended {
     /// git ended with status 0.
     Served,
-    /// git ended with another status.
+    /// git ended with another status, or was not asked to begin: the code says why.
     Failed,
     /// The client went away before the end.
     ClientGone,

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
 use super::refusal::Reason;
-use super::{Code, Cut, Declined, Gate, Principal, Refusal};
-use crate::audit::{Audit, Ended, Event, Source, Subject, new_id};
+use super::{Code, Declined, Gate, Principal, Refusal};
+use crate::audit::{Ended, Event, Source, Subject, new_id};
 use crate::model::protocol::GitProtocol;
+use crate::model::public_key::PublicKey;
 use crate::model::repo_path::RepoPath;
+use crate::registry::Moment;
 use crate::registry::change::Unavailable;
 use crate::registry::record::KeyRecord;
 use crate::store::{BareRepo, StoreError, is_shortage};
@@ -32,7 +34,8 @@ pub struct Ask {
 /// Permission for one upload-pack on one repository, once.
 ///
 /// Promise: its fields are private, it cannot be cloned, and serving consumes it. Only [`Gate::authorize`] makes one,
-/// after it read the key again. No field can say anything but "fetch".
+/// after it read the key again. No field can say anything but "fetch". Whoever asks more than once in it is asked for again
+/// ([`Fetch::recheck`]).
 ///
 /// ```compile_fail,E0277
 /// fn copies<T: Clone>() {}
@@ -51,8 +54,8 @@ pub struct Fetch {
     decided: Instant,
     source: Option<Source>,
     told: Option<Code>,
-    audit: Audit,
-    cut: Cut,
+    key: PublicKey,
+    gate: Gate,
     id: String,
     finished: bool,
 }
@@ -82,6 +85,32 @@ impl Fetch {
         &self.subject
     }
 
+    /// Reads the key again, and asks every rule but those about the repository's own files. Before each request of a talk that
+    /// has several, and after a wait, in which the key may have been suspended. Looks into the registry alone.
+    ///
+    /// # Errors
+    /// [`Withdrawn`] when the same request would be refused now.
+    pub fn recheck(&self) -> Result<(), Withdrawn> {
+        let now = Timestamp::now();
+        let found = self.gate.lookup.at_once(|at| {
+            let record = at.key(&self.key.fingerprint())?.filter(|record| record.key == self.key);
+            Ok(record.map_or(Err(Reason::Removed), |record| self.still_permits(&record, now, at)))
+        });
+        found.map_err(Reason::from).flatten().map_err(Withdrawn)
+    }
+
+    fn still_permits(&self, record: &KeyRecord, now: Timestamp, at: &Moment<'_>) -> Result<(), Reason> {
+        decide::in_use(record, self.subject.address, now).decide()?;
+        let repo = self.repo.name();
+        if cover(record, repo, at).is_none() {
+            return Err(Reason::NotGranted { repo: repo.clone() });
+        }
+        match self.repo.borrows().iter().find(|other| cover(record, other, at).is_none()) {
+            Some(other) => Err(Reason::SharedObjects { repo: repo.clone(), other: other.clone() }),
+            None => Ok(()),
+        }
+    }
+
     /// Notes for the record where the pack came from.
     pub fn note(&mut self, source: Source) {
         self.source = Some(source);
@@ -103,6 +132,7 @@ impl Fetch {
             Unserved::TimedOut => Reason::TimedOut { repo },
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
+            Unserved::Withdrawn(Withdrawn(reason)) => reason,
         };
         self.told = Some(reason.code());
         Refusal::new(&self.id, &self.subject, &reason)
@@ -115,19 +145,23 @@ impl Fetch {
             subject: self.subject.clone(),
             repository: self.repo.name().clone(),
             protocol: self.protocol.number(),
-            outcome: self.cut.truly(outcome),
+            outcome: self.gate.cut.truly(outcome),
             bytes_out,
             bytes_in,
             duration_ms,
             source: self.source.clone(),
             code: self.told.map(|code| code.as_str().to_owned()),
         };
-        self.audit.record(&self.id, event);
+        self.gate.audit.record(&self.id, event);
     }
 }
 
+/// Why a permission is one no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawn(Reason);
+
 /// Why a permitted fetch came to no good end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unserved {
     /// git could not serve the repository.
     Repository,
@@ -139,6 +173,8 @@ pub enum Unserved {
     Flooded,
     /// The machine has no room for one more.
     Busy,
+    /// It would not be permitted any more.
+    Withdrawn(Withdrawn),
 }
 
 /// A permission that nobody finished leaves its record all the same.
@@ -192,8 +228,8 @@ impl Gate {
             decided: Instant::now(),
             source: None,
             told: None,
-            audit: self.audit.clone(),
-            cut: self.cut.clone(),
+            key: who.key.clone(),
+            gate: self.clone(),
             id,
             finished: false,
         })

@@ -14,7 +14,7 @@ mod refusal;
 mod standing;
 
 pub use admit::{Admission, Principal, ProvenKey, Sha1Signature};
-pub use authorize::{Ask, Fetch, Unserved};
+pub use authorize::{Ask, Fetch, Unserved, Withdrawn};
 pub use cut::Cut;
 pub use explain::{Explanation, Finding};
 pub use refusal::{Code, Declined, Refusal};

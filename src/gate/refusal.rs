@@ -116,7 +116,7 @@ pub enum Declined {
 }
 
 /// Why, in truth. Its `Display` is for records and operators.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Reason {
     NotGranted { repo: RepoPath },
     Missing { repo: RepoPath },

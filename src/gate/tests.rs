@@ -148,6 +148,27 @@ fn borrowed_objects_need_a_grant_of_their_own() {
 }
 
 #[test]
+fn a_permission_that_stands_is_asked_for_again() {
+    let house = house(&["acme/app", "acme/base"], Holder::DeployKey);
+    let info = house.dir.path().join("root/acme/app.git/objects/info");
+    std::fs::create_dir_all(&info).unwrap();
+    std::fs::write(info.join("alternates"), "../../base.git/objects\n").unwrap();
+    let mut fetch = ask(&house, &principal(&house), "acme/app").unwrap();
+    let mut after = |change| {
+        commit(&house, &[change]);
+        fetch.recheck().map_err(|withdrawn| fetch.unserved(Unserved::Withdrawn(withdrawn)).code())
+    };
+    let (print, base) = (key().fingerprint(), || vec![Grant::parse("acme/base").unwrap()]);
+    let (ungrant, grant) =
+        (Change::KeyUngrant { key: print, grants: base() }, Change::KeyGrant { key: print, grants: base() });
+    assert_eq!(after(ungrant), Err(Code::SharedObjects));
+    assert_eq!(after(grant), Ok(()));
+    let at = Timestamp::now().checked_sub(SignedDuration::from_secs(1)).unwrap();
+    assert_eq!(after(Change::KeyExpire { key: print, expiry: Expiry::At(at) }), Err(Code::Expired));
+    assert_eq!(after(Change::KeyRemove { key: print }), Err(Code::Removed));
+}
+
+#[test]
 fn a_broken_repository_is_refused_without_its_place() {
     let house = house(&["acme/app"], Holder::DeployKey);
     std::fs::remove_file(house.dir.path().join("root/acme/app.git/HEAD")).unwrap();

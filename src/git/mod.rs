@@ -209,6 +209,9 @@ impl Git {
             self.counts.add(&source, pack, bytes_out);
             fetch.note(source);
         }
+        // Before the first byte git reads an error line, and where it waits for an answer that has not begun, as it does when
+        // there was no room for it or it is not permitted any more; in the middle of something it would read it as data.
+        let is_awaited = matches!(why, Unserved::Busy | Unserved::Withdrawn(_)) || bytes_out == 0 || error.is_some();
         // git's own complaint is in our log, and could name our paths; the client hears ours.
         let words = match ended {
             Ended::Served | Ended::ClientGone | Ended::Cut => None,
@@ -222,9 +225,7 @@ impl Git {
             let words = words.to_string();
             // What git refused with is the client's to know: it names an object that was asked for, and nothing of ours.
             let words = error.as_ref().map_or_else(|| words.clone(), |error| format!("{error}: {words}"));
-            // Before the first byte git reads an error line, and where it waits for an answer that has not begun, as it does
-            // when there was no room for it; in the middle of something it would read it as data.
-            let told = if bytes_out == 0 || why == Unserved::Busy || error.is_some() {
+            let told = if is_awaited {
                 let line = pkt_line::err(&words);
                 bytes_out += line.len() as u64;
                 tokio::time::timeout(LAST_WORDS, outbound.send(line)).await

@@ -127,16 +127,20 @@ async fn serve(
                 Some(piece) => {
                     bytes_in += piece.len() as u64;
                     clocks.moved();
+                    let asks = piece != b"0000".as_slice();
                     // git is still, and has said all that it says unasked.
-                    if slot.is_none() && piece != b"0000".as_slice() {
+                    if asks && slot.is_none() {
                         match turn::wait(git, fetch, false, &mut clocks, &inbound, outbound).await {
                             Ok(mine) => slot = Some(mine),
                             Err(NoSlot::Ended(ended)) => break ended,
-                            Err(NoSlot::Busy) => {
-                                why = Unserved::Busy;
+                            Err(NoSlot::Not(not)) => {
+                                why = not;
                                 break Ended::Failed;
                             }
                         }
+                    } else if asks && let Err(withdrawn) = fetch.recheck() {
+                        why = Unserved::Withdrawn(withdrawn);
+                        break Ended::Failed;
                     }
                     pending = piece;
                 }
@@ -217,7 +221,7 @@ pub(super) async fn send_all(
 }
 
 /// How git itself ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Exit {
     /// To be reported.
     pub(super) status: u32,

@@ -10,17 +10,17 @@ use super::meter::Limit;
 use super::slots::{Full, Place, Slot, Work};
 use super::{Git, Outbound};
 use crate::audit::Ended;
-use crate::gate::Fetch;
+use crate::gate::{Fetch, Unserved};
 
 /// When a client that waits hears of it first, and how often after that. Short waits are nobody's business.
 pub(super) const FIRST_NEWS: Duration = Duration::from_secs(2);
 pub(super) const NEWS: Duration = Duration::from_secs(10);
 
 /// Why there is no slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum NoSlot {
-    /// Too many wait, or it took too long.
-    Busy,
+    /// Too many wait, or it took too long; or the fetch was permitted when it began to wait, and is not any more.
+    Not(Unserved),
     /// The fetch is over.
     Ended(Ended),
 }
@@ -46,7 +46,7 @@ pub(super) fn is_quiet(asked: &[u8]) -> bool {
     memchr::memmem::find(asked, b"no-progress").is_some()
 }
 
-/// Waits for a slot.
+/// Waits for a slot. Whoever waited is asked for again.
 pub(super) async fn wait(
     git: &Git,
     fetch: &Fetch,
@@ -55,7 +55,7 @@ pub(super) async fn wait(
     inbound: &Inbound,
     outbound: &mut impl Outbound,
 ) -> Result<Slot, NoSlot> {
-    let mut place = ask(git, fetch, None).map_err(|Full| NoSlot::Busy)?;
+    let mut place = ask(git, fetch, None).map_err(|Full| NoSlot::Not(Unserved::Busy))?;
     let (end, mut news) = (Instant::now() + git.slots.patience(), Instant::now() + FIRST_NEWS);
     loop {
         tokio::select! {
@@ -63,7 +63,8 @@ pub(super) async fn wait(
             biased;
             slot = place.granted() => {
                 clocks.moved();
-                return slot.ok_or(NoSlot::Busy);
+                fetch.recheck().map_err(|withdrawn| NoSlot::Not(Unserved::Withdrawn(withdrawn)))?;
+                return slot.ok_or(NoSlot::Not(Unserved::Busy));
             }
             () = tokio::time::sleep_until(news) => {
                 news = Instant::now() + NEWS;
@@ -74,7 +75,7 @@ pub(super) async fn wait(
             }
             () = tokio::time::sleep_until(end) => {
                 git.meter.met(Limit::Wait);
-                return Err(NoSlot::Busy);
+                return Err(NoSlot::Not(Unserved::Busy));
             }
             () = outbound.gone() => return Err(NoSlot::Ended(Ended::ClientGone)),
         }

@@ -65,3 +65,4 @@ mod upgrades;
 mod waits;
 mod watcher;
 mod watching;
+mod withdrawn;

@@ -128,7 +128,7 @@ impl<O: Outbound> Talk<'_, O> {
         match (relayed, stopped) {
             (Relayed::Whole(_, source), _) => Next::Over(Ended::Served, Unserved::Repository, Some(source)),
             (Relayed::Not(why), _) => Next::Own(why),
-            (Relayed::Busy, _) => Next::Over(Ended::Failed, Unserved::Busy, None),
+            (Relayed::Unserved(why), _) => Next::Over(Ended::Failed, why, None),
             (Relayed::Broken(..), Some(Stopped::Negotiates)) => {
                 self.shallow = shallow;
                 self.words = [words.as_ref(), &more_words].concat().into();
@@ -148,7 +148,7 @@ impl<O: Outbound> Talk<'_, O> {
         let slot = match turn::wait(git, fetch, turn::is_quiet(words), clocks, inbound, *outbound).await {
             Ok(slot) => slot,
             Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, *bytes_in, *bytes_out),
-            Err(NoSlot::Busy) => return Served::not(Ended::Failed, Unserved::Busy, *bytes_in, *bytes_out),
+            Err(NoSlot::Not(why)) => return Served::not(Ended::Failed, why, *bytes_in, *bytes_out),
         };
         let told = Some(Told::new(self.said).and_then(self.shallow));
         let begun =

@@ -42,6 +42,16 @@ enum Turn {
     Own(Bytes, u64, Weight),
 }
 
+impl Turn {
+    /// Whether something is asked with it: a farewell asks nothing.
+    fn asks(&self) -> bool {
+        match self {
+            Self::Fetch(..) | Self::Refs(..) => true,
+            Self::Own(bytes, ..) => bytes != FLUSH,
+        }
+    }
+}
+
 /// What a request costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
@@ -144,6 +154,9 @@ impl<O: Outbound> Talk<'_, O> {
         loop {
             if turn.is_none() && self.own.as_ref().is_none_or(Own::took_all) {
                 turn = self.next_turn();
+                if turn.as_ref().is_some_and(Turn::asks) {
+                    self.still_permitted()?;
+                }
             }
             if self.own.as_ref().is_some_and(Own::is_done) {
                 self.slot = None;
@@ -196,6 +209,14 @@ impl<O: Outbound> Talk<'_, O> {
                 return Err(Ended::Flooded);
             }
         }
+    }
+
+    /// It was permitted when it began; what it asks may come hours later.
+    fn still_permitted(&mut self) -> Result<(), Ended> {
+        self.fetch.recheck().map_err(|withdrawn| {
+            self.why = Unserved::Withdrawn(withdrawn);
+            Ended::Failed
+        })
     }
 
     fn start_own(&mut self, told: Bytes) -> Result<(), Ended> {
@@ -287,8 +308,8 @@ impl<O: Outbound> Talk<'_, O> {
                 Ok(None)
             }
             Relayed::Not(why) => Ok(Some(why)),
-            Relayed::Busy => {
-                self.why = Unserved::Busy;
+            Relayed::Unserved(why) => {
+                self.why = why;
                 Err(Ended::Failed)
             }
             Relayed::Broken(bytes, ended) => {
@@ -328,8 +349,8 @@ impl<O: Outbound> Talk<'_, O> {
         match turn::wait(git, fetch, turn::is_quiet(asked), clocks, inbound, *outbound).await {
             Ok(slot) => Ok(slot),
             Err(NoSlot::Ended(ended)) => Err(ended),
-            Err(NoSlot::Busy) => {
-                self.why = Unserved::Busy;
+            Err(NoSlot::Not(why)) => {
+                self.why = why;
                 Err(Ended::Failed)
             }
         }

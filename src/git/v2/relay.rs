@@ -11,7 +11,7 @@ use super::produce::{Work, produce};
 use super::request::Question;
 use crate::audit::{Ended, Source};
 use crate::cache::{Found, Key, Reader, Why};
-use crate::gate::Fetch;
+use crate::gate::{Fetch, Unserved, Withdrawn};
 use crate::git::child::Ready;
 use crate::git::clocks::Clocks;
 use crate::git::inbound::Watch;
@@ -36,8 +36,8 @@ pub(in crate::git) enum Relayed {
     Whole(u64, Source),
     /// It was not, and nothing was sent; a stable word why.
     Not(&'static str),
-    /// It was not, and nothing was sent: there was no slot for it.
-    Busy,
+    /// It was not, and nothing was sent, for there was no slot for it, or it is not permitted any more.
+    Unserved(Unserved),
     /// The answer broke off after this many bytes.
     Broken(u64, Ended),
 }
@@ -64,7 +64,7 @@ pub(in crate::git) async fn answer(
             Found::Bypass(why) => return Relayed::Not(why),
             Found::Missing(writer, reader) => {
                 let Ok(place) = turn::ask(git, fetch, Some(label)) else {
-                    return Relayed::Busy;
+                    return Relayed::Unserved(Unserved::Busy);
                 };
                 let ready = match Ready::for_request(git, fetch) {
                     Ok(ready) => ready,
@@ -80,14 +80,15 @@ pub(in crate::git) async fn answer(
                 (reader, Source::Miss)
             }
         };
-        let wait = Wait { slots: &git.slots, label, quiet };
+        let wait = Wait { fetch, slots: &git.slots, label, quiet };
         match relay(reader, wait, clocks, watch, outbound).await {
             Outcome::Whole(bytes) => return Relayed::Whole(bytes, source),
             // It waited for its slot, and does not begin again to wait.
             Outcome::Again if begun.elapsed() >= git.slots.patience() => {
                 git.meter.met(Limit::Wait);
-                return Relayed::Busy;
+                return Relayed::Unserved(Unserved::Busy);
             }
+            Outcome::Withdrawn(withdrawn) => return Relayed::Unserved(Unserved::Withdrawn(withdrawn)),
             Outcome::Again => {}
             Outcome::Broken(bytes, ended) => return Relayed::Broken(bytes, ended),
         }
@@ -117,11 +118,14 @@ enum Outcome {
     Whole(u64),
     /// Nothing was sent, and nothing more comes.
     Again,
+    /// Nothing was sent: when the answer was there, it was not permitted any more.
+    Withdrawn(Withdrawn),
     Broken(u64, Ended),
 }
 
 /// Where the work for an answer may wait for its slot.
 struct Wait<'a> {
+    fetch: &'a Fetch,
     slots: &'a Slots,
     label: [u8; 32],
     /// The client wants no progress.
@@ -183,6 +187,11 @@ async fn relay(
             ready = held.take().unwrap_or_default().freeze();
         }
         if !ready.is_empty() {
+            if sent == 0
+                && let Err(withdrawn) = wait.fetch.recheck()
+            {
+                return Outcome::Withdrawn(withdrawn);
+            }
             match send(ready, clocks, outbound).await {
                 Ok(bytes) => sent += bytes,
                 Err(ended) => return Outcome::Broken(sent, ended),

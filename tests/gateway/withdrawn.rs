@@ -1,0 +1,135 @@
+//! A permission that ends before its `git-upload-pack` does: while that is open, and while it waits.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{Gateway, plain_git, run, wait_until};
+use crate::storms::holds_a_slot;
+use crate::tree::gits;
+
+/// A `git-upload-pack` that is open, and asked by hand.
+struct Open(Child);
+
+impl Open {
+    /// With what it says first.
+    fn new(gateway: &Gateway, key: &Path, version: u8) -> (Self, String) {
+        let mut ssh = Command::new("ssh");
+        ssh.args(gateway.ssh_line(key).split(' ').skip(1)).args(["-p", &gateway.port().to_string()]);
+        ssh.args(["-o", &format!("SetEnv=GIT_PROTOCOL=version={version}")]);
+        ssh.args(["git@localhost", "git-upload-pack 'acme/app'"]);
+        let mut open = Self(ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        let said = open.hears();
+        (open, said)
+    }
+
+    fn says(&mut self, words: &str) {
+        self.0.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
+    }
+
+    /// An answer, up to its flush; or an error line, with which it is over.
+    fn hears(&mut self) -> String {
+        let out = self.0.stdout.as_mut().unwrap();
+        let mut said = String::new();
+        loop {
+            let mut head = [0; 4];
+            out.read_exact(&mut head).unwrap();
+            let length = usize::from_str_radix(std::str::from_utf8(&head).unwrap(), 16).unwrap();
+            if length == 0 {
+                return said;
+            }
+            let mut line = vec![0; length.saturating_sub(4)];
+            out.read_exact(&mut line).unwrap();
+            let line = String::from_utf8_lossy(&line).into_owned();
+            said.push_str(&line);
+            if line.starts_with("ERR ") {
+                return said;
+            }
+        }
+    }
+
+    fn ends(mut self) -> Option<i32> {
+        self.0.stdin.take();
+        self.0.wait().unwrap().code()
+    }
+}
+
+const LIST: &str = "0014command=ls-refs\n00010000";
+
+fn fetch(tip: &str) -> String {
+    format!("0012command=fetch\n00010032want {tip}\n0009done\n0000")
+}
+
+/// git itself asks for one fetch and leaves; whoever stays is asked for again with each of its requests.
+#[test]
+fn an_open_upload_pack_asks_again_with_each_request() {
+    for cache in [true, false] {
+        let mut gateway = Gateway::start_with(|config| {
+            assert!(config.contains("\nenabled = true\n"), "{config}");
+            config.replace("\nenabled = true\n", &format!("\nenabled = {cache}\n"))
+        });
+        let bare = gateway.repo("acme/app");
+        let key = gateway.key("ci", &["acme/app"]);
+        let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+        let (list, fetch) = (LIST.to_owned(), fetch(tip.trim()));
+        let (suspend, resume) = (["key", "suspend", "acme/ci"], ["key", "resume", "acme/ci"]);
+        for ask in [&list, &fetch] {
+            let (mut open, said) = Open::new(&gateway, &key, 2);
+            assert!(said.contains("version 2"), "{said}");
+            open.says(&list);
+            assert!(open.hears().contains(tip.trim()));
+            open.says(&fetch);
+            assert!(open.hears().contains("PACK"));
+            gateway.pullgate(suspend).ok();
+            open.says(ask);
+            let said = open.hears();
+            assert!(said.starts_with("ERR key acme/ci") && said.contains("[suspended]"), "cache {cache}: {said}");
+            assert_eq!(open.ends(), Some(128));
+            gateway.pullgate(resume).ok();
+        }
+        // Whoever only leaves is told nothing.
+        let (mut open, _) = Open::new(&gateway, &key, 2);
+        gateway.pullgate(["key", "ungrant", "acme/ci", "acme/app"]).ok();
+        open.says("0000");
+        assert_eq!(open.ends(), Some(0), "cache {cache}");
+        wait_until("their records", || gateway.audit().matches("\"event\":\"fetch\"").count() == 3);
+        assert_eq!(gateway.audit().matches("\"code\":\"suspended\"").count(), 2, "the records say why");
+        gateway.stop();
+    }
+}
+
+/// Minutes may go by until it is somebody's turn.
+#[test]
+fn who_waited_for_a_slot_is_asked_for_again() {
+    let gateway = Gateway::start_with(|config| config.replace("slots = 0", "slots = 1"));
+    let bare = gateway.repo("acme/app");
+    let holding = gateway.key("holding", &["acme/app"]);
+    let key = gateway.key("ci", &["acme/app"]);
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let url = gateway.url("acme/app");
+    let mut holder = holds_a_slot(&gateway, &holding, tip.trim());
+    wait_until("its git runs", || !gits(&gateway).is_empty());
+    let clients =
+        [("0", "--depth=1"), ("2", "--depth=1"), ("0", "--shallow-exclude=none"), ("2", "--shallow-exclude=none")];
+    let clients = clients.map(|(version, option)| {
+        let mut git = gateway.git_command(&key);
+        let version = format!("protocol.version={version}");
+        let copy = format!("{version}{option}");
+        git.args(["-c", &version, "clone", "--progress", option, &url, &copy]);
+        (copy, std::thread::spawn(move || run(&mut git)))
+    });
+    wait_until("four wait", || {
+        let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
+        // Of equal fetches of version 0 and 2 one waits for both.
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["waiting"] == 3
+    });
+    gateway.pullgate(["key", "suspend", "acme/ci"]).ok();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    for (copy, client) in clients {
+        let said = client.join().unwrap().failed();
+        assert!(said.contains("[suspended]"), "{copy}: {said}");
+        assert!(!gateway.path(&copy).exists());
+    }
+}
