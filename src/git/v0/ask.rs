@@ -22,6 +22,36 @@ pub enum Asked {
     Own(&'static str),
 }
 
+/// Tells when it is worth asking what the words of a client come to, which takes as long as there are words. Each line is looked
+/// at once here, however small the pieces are that it comes in.
+#[derive(Debug, Default)]
+pub struct Ripe {
+    /// Where the lines end that were seen.
+    seen: usize,
+    flushed: bool,
+}
+
+impl Ripe {
+    /// Whether [`asked`] may say something else of these words than that they are not whole; they begin with those of the last time.
+    pub fn is_ripe(&mut self, words: &[u8]) -> bool {
+        if words.len() > LONGEST {
+            return true;
+        }
+        loop {
+            let rest = words.get(self.seen..).unwrap_or_default();
+            let Some((line, more)) = pkt_line::split(rest) else {
+                return rest.len() >= 4 && pkt_line::length(rest).is_none();
+            };
+            self.seen = words.len() - more.len();
+            // What follows the flush decides with its first line.
+            self.flushed |= line == Line::Flush;
+            if self.flushed {
+                return true;
+            }
+        }
+    }
+}
+
 /// Looks at all that a client has said since it was told the refs, in these bytes, of which the first may be a `version` line.
 #[must_use]
 pub fn asked(words: &[u8], advertised: &[u8]) -> Asked {
@@ -255,6 +285,36 @@ mod tests {
         fn no_bytes_panic(words in prop::collection::vec(any::<u8>(), 0..200), said in prop::collection::vec(any::<u8>(), 0..200)) {
             drop(asked(&words, &said));
             drop(asked(&clone(&[&format!("want {A} side-band-64k")], "0009done\n"), &said));
+        }
+
+        /// However it is cut, it is asked three times at the most, and nothing is overlooked.
+        #[test]
+        fn a_question_is_ripe_when_it_is_whole(
+            lines in prop::collection::vec(prop_oneof![
+                Just(line(&format!("want {A} side-band-64k"))), Just(line("deepen 3")), Just(line("have x")),
+                Just("0000".to_owned()), Just("0009done\n".to_owned()), Just("0001".to_owned()), Just("zzzz".to_owned()),
+            ], 0..6),
+            cuts in prop::collection::vec(1usize..9, 1..9),
+        ) {
+            let words = lines.concat().into_bytes();
+            let (mut ripe, mut times, mut end, mut cuts) = (Ripe::default(), 0, 0, cuts.into_iter().cycle());
+            let found = loop {
+                if ripe.is_ripe(&words[..end]) {
+                    times += 1;
+                    let found = ask(&words[..end]);
+                    if found != Asked::More {
+                        break found;
+                    }
+                }
+                if end == words.len() {
+                    break Asked::More;
+                }
+                end = (end + cuts.next().unwrap()).min(words.len());
+            };
+            prop_assert!(times <= 3, "{times}");
+            // Without a flush nobody is in a hurry to hear what is wrong.
+            let whole = words.windows(4).any(|four| four == b"0000");
+            prop_assert!(!whole || found != Asked::More || ask(&words) == Asked::More);
         }
 
         /// Whatever a client says, what is asked in its name wants nothing but what it wanted and was offered.

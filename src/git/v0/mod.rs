@@ -19,7 +19,7 @@ use super::v2::request::Question;
 use super::{Git, Outbound};
 use crate::audit::{Ended, Source};
 use crate::gate::{Fetch, Unserved};
-use ask::Asked;
+use ask::{Asked, Ripe};
 use shared::{Shared, Stopped};
 use told::Told;
 
@@ -92,7 +92,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
 impl<O: Outbound> Talk<'_, O> {
     /// Listens until it is clear what the client wants; `None` when it wants nothing.
     async fn listen(&mut self) -> Result<Option<Asked>, Ended> {
-        let mut words = BytesMut::new();
+        let (mut words, mut ripe) = (BytesMut::new(), Ripe::default());
         loop {
             let piece = tokio::select! {
                 piece = self.inbound.next() => piece,
@@ -107,7 +107,7 @@ impl<O: Outbound> Talk<'_, O> {
             self.clocks.moved();
             self.bytes_in += piece.len() as u64;
             words.extend_from_slice(&piece);
-            let asked = ask::asked(&words, &self.said);
+            let asked = if ended || ripe.is_ripe(&words) { ask::asked(&words, &self.said) } else { Asked::More };
             let nothing = words.is_empty() || words == b"0000".as_slice();
             if ended || nothing || asked != Asked::More {
                 self.words = words.freeze();
