@@ -47,7 +47,7 @@ pub enum Code {
     Sha1Signature,
     /// One of the gateway's clocks ran out on a fetch.
     TimedOut,
-    /// The client sent more than a fetch can need.
+    /// The client sent more than is taken.
     Flooded,
 }
 
@@ -272,7 +272,7 @@ impl Reason {
                 format!("{repo}: nothing moved for too long, or the fetch took too long; fetch again, or less at once")
             }
             Self::Flooded { repo } => {
-                format!("{repo}: this client sent more than a fetch can need; update it, or fetch fewer refs at once")
+                format!("{repo}: this client sent more at once than this gateway takes; fetch fewer refs at once, or try again later")
             }
             Self::SharedObjects { repo, .. } => format!(
                 "{repo}: it shares objects with another repository that is not granted to {who}; ask an administrator of {account}"

@@ -13,7 +13,9 @@ use tokio::sync::mpsc;
 /// How much a client may send on one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
-    /// Bytes received and not yet taken by git. A million `want` lines are 50 MB, but git takes them as they come.
+    /// Bytes received and not yet taken by git. A client says all that it wants at once, 50 bytes for each ref that has a commit
+    /// of its own, and git takes them more slowly than they come: it looks each of them up. So this has room for the mirror of a
+    /// repository with 600,000.
     pub unread: usize,
     /// Bytes in all.
     pub total: usize,
@@ -21,11 +23,13 @@ pub struct Budget {
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { unread: 8 << 20, total: 256 << 20 }
+        Self { unread: 32 << 20, total: 256 << 20 }
     }
 }
 
-/// What all clients together may have unread, beyond a share that each channel has to itself. Cheap to clone.
+/// What all clients together may have unread, beyond a share that each channel has to itself. Nobody may have more of it than is
+/// left for the others: one alone half, two a third each, so that one who takes all that may be had does not have others cut. Cheap
+/// to clone.
 #[derive(Debug, Clone)]
 pub struct Pool {
     /// Below zero for a moment, when what is taken out is counted before what came in.
@@ -42,10 +46,9 @@ impl Pool {
 }
 
 impl Default for Pool {
-    /// Eight clients may have all that one may have. More have it only when git does not take their words, and then they
-    /// are not negotiating.
+    /// As much as one client may have, and as much again for the others.
     fn default() -> Self {
-        Self::new(8 * Budget::default().unread)
+        Self::new(2 * Budget::default().unread)
     }
 }
 
@@ -140,8 +143,9 @@ impl Feed {
             return Ok(());
         }
         self.total = self.total.saturating_add(bytes.len());
-        let (unread, pooled) = self.shared.add(cost(bytes));
-        let crowded = unread > SHARE && pooled > signed(self.shared.pool.most);
+        let (unread, taken) = self.shared.add(cost(bytes));
+        let left = signed(self.shared.pool.most).saturating_sub(taken);
+        let crowded = unread > SHARE && signed(pooled(unread)) > left;
         let full = if unread > self.budget.unread || self.total > self.budget.total || crowded {
             true
         } else {
@@ -281,6 +285,26 @@ mod tests {
             }
         }
         assert_eq!(pool.taken.load(Ordering::Acquire), 0);
+    }
+
+    /// As OpenSSH sends them. None is read before the last is here, which is what a git on a slow disk comes to.
+    #[tokio::test]
+    async fn the_wants_of_a_large_mirror_fit() {
+        let (mut feed, _inbound) = channel(Budget::default(), &Pool::default());
+        let wants = format!("0032want {:040}\n", 0).repeat(600_000);
+        assert!(wants.as_bytes().chunks(32 << 10).all(|piece| feed.push(piece).is_ok()));
+    }
+
+    #[tokio::test]
+    async fn who_takes_all_that_there_is_leaves_half_of_it() {
+        let (greedy, pool) = (Budget { unread: usize::MAX >> 20, total: usize::MAX }, Pool::new(1 << 20));
+        let (mut feed, inbound) = channel(greedy, &pool);
+        let took = (0..64).take_while(|_| feed.push(&[0; 32 << 10]).is_ok()).count();
+        assert!((15..=18).contains(&took) && inbound.flooded(), "{took} pieces, half a MiB and a share");
+        let (mut other, _inbound) = channel(greedy, &pool);
+        for _ in 0..6 {
+            assert_eq!(other.push(&[0; 32 << 10]), Ok(()), "what others have done is not its fault");
+        }
     }
 
     /// The other end stays for as long as the connection.

@@ -27,11 +27,11 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "pings", does: "200,000 IGNORE and keepalives of its own", run: pings },
 ];
 
-/// The most that one connection may add, in KiB: what may wait unread on one channel (8 MiB), twice for what the pieces and
-/// the allocator take, and the library's own buffers.
-const ONE: u64 = 24 << 10;
-/// The most that all of them together may add: what may wait unread in all (64 MiB), and the same room again for one of them.
-const ALL: u64 = (64 << 10) + ONE;
+/// The most that one connection may add, in KiB: what may wait unread on one channel (32 MiB), and half of it again for what the
+/// pieces and the allocator take, and the library's own buffers.
+const ONE: u64 = 48 << 10;
+/// The most that all of them together may add: what may wait unread in all (64 MiB), and the same room for the rest.
+const ALL: u64 = (64 << 10) + (16 << 10);
 /// Pieces of the size that OpenSSH sends.
 const PIECE: usize = 1 << 15;
 
@@ -104,7 +104,7 @@ fn stdin(site: &Site) -> String {
     told(site, &mut peer, ONE, flooded)
 }
 
-/// Each of forty channels may have 8 MiB unread; all of them together may not.
+/// Each of forty channels may have that much unread; all of them together may not.
 fn stalled_channels(site: &Site) -> String {
     let before = site.more_kib();
     let (tip, mut most, mut taken) = (site.tip(), 0, 0);
@@ -132,7 +132,7 @@ fn ten_channels(site: &Site) -> String {
     let channels: Vec<u32> = (0..10).map(|_| git(&mut peer, 1 << 20)).collect();
     let pieces = (0..10 * (25 << 20) / PIECE).map(|n| words::data(channels[n % 10], &[b'0'; PIECE]));
     let flooded = flood(site, &mut peer, pieces);
-    told(site, &mut peer, 4 * ONE, flooded)
+    told(site, &mut peer, ALL, flooded)
 }
 
 fn tiny(site: &Site) -> String {
