@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::declared::{Declared, current};
-use super::io::{Stop, unreadable};
+use super::io::{Io, Stop, read_text};
 use super::plan::{Action, Line, Plan, plan};
 use super::{Context, Session};
 use crate::admin::fault::{Fault, Kind};
@@ -25,7 +25,7 @@ const NAMED: usize = 20;
 /// Doing it twice changes nothing. Without --prune nothing is taken away.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The file
+    /// The file, or - for standard input
     file: PathBuf,
     /// Only show the difference
     #[arg(long)]
@@ -64,6 +64,11 @@ impl Skipped {
     pub(super) fn new(place: &str, why: &str) -> Self {
         Self { place: printable(place, 200), why: printable(why, 400) }
     }
+
+    /// For people.
+    pub(super) fn tell(&self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+        context.io.tell(format_args!("left out: {}: {}", self.place, self.why))
+    }
 }
 
 /// An option of lines that an import took without it.
@@ -93,7 +98,7 @@ pub(super) struct Apply {
 impl Args {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         let bar = bar(context, "reading the file");
-        let want = self.read()?;
+        let want = self.read(context.io)?;
         let session = context.session()?;
         bar.set_message("asking for what is there");
         let have = current(&session)?;
@@ -102,9 +107,9 @@ impl Args {
         Apply { prune, dry_run, yes, json, skipped: Vec::new(), dropped: Vec::new() }.run(have, want, &session, context)
     }
 
-    fn read(&self) -> Result<Declared, Stop> {
+    fn read(&self, io: &mut Io<'_>) -> Result<Declared, Stop> {
         let file = self.file.display();
-        let text = std::fs::read_to_string(&self.file).map_err(|error| unreadable(&self.file, &error))?;
+        let text = read_text(&self.file, io)?;
         toml::from_str(&text).map_err(|error| {
             let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
             let line = before.matches('\n').count() + 1;
@@ -130,9 +135,7 @@ impl Apply {
         drop((have, want));
         if !self.json {
             show(&lines, self.skipped.len(), context)?;
-            for Skipped { place, why } in &self.skipped {
-                context.io.tell(format_args!("left out: {place}: {why}"))?;
-            }
+            self.skipped.iter().try_for_each(|skipped| skipped.tell(context))?;
             for Dropped { option, why, place, more } in &self.dropped {
                 let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
                 context.io.tell(format_args!("not carried over: {option} of {place}{more}: {why}"))?;

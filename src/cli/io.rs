@@ -1,6 +1,7 @@
 //! The standard streams, and why a verb ends early.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -67,6 +68,21 @@ impl<T: Into<Faults>> From<T> for Stop {
 pub(super) fn unreadable(place: &Path, error: &io::Error) -> Fault {
     let kind = if error.kind() == io::ErrorKind::NotFound { Kind::NotFound } else { Kind::Unavailable };
     Fault::new(kind, format!("{} cannot be read: {error}", place.display()))
+}
+
+/// All of a file of text, or of standard input for `-`; of at most 1 GiB, which is a million keys.
+pub(super) fn read_text(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
+    const MOST: u64 = 1 << 30;
+    let mut bytes = Vec::new();
+    let read = match place == Path::new("-") {
+        true => io.input.take(MOST + 1).read_to_end(&mut bytes),
+        false => File::open(place).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)),
+    };
+    let read = read.map_err(|error| unreadable(place, &error).hint("name the file, or - for standard input"))?;
+    if read as u64 > MOST {
+        return Err(Fault::new(Kind::Invalid, format!("{} is larger than 1 GiB", place.display())).into());
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// A write to one of the streams that failed.

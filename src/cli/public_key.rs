@@ -32,22 +32,6 @@ pub(super) fn read(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
     Ok(text)
 }
 
-/// The text of a file of many keys, or of standard input for `-`.
-pub(super) fn read_list(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
-    /// A million keys.
-    const MOST: u64 = 1 << 30;
-    let mut bytes = Vec::new();
-    let read = match place == Path::new("-") {
-        true => io.input.take(MOST + 1).read_to_end(&mut bytes),
-        false => File::open(place).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)),
-    };
-    let read = read.map_err(|error| unreadable(place, &error).hint("name the file, or - for standard input"))?;
-    if read as u64 > MOST {
-        return Err(Fault::new(Kind::Invalid, format!("{} is larger than 1 GiB", place.display())).into());
-    }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
 /// One byte more than a key can have, so that the service sees that it is too large.
 fn limited(from: &mut dyn Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();

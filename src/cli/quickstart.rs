@@ -170,7 +170,7 @@ impl Site {
             format!("  {ssh} git clone {url} /tmp/pullgate-sample-$$"),
             format!("  {ssh} git ls-remote {url}"),
             format!(
-                "  ssh -F {} -p {} git@{}",
+                "  ssh -T -F {} -p {} git@{}",
                 shell(&self.dir.join("ssh_config").display().to_string()),
                 config.ssh.public_address.port,
                 config.ssh.public_address.host

@@ -1,6 +1,7 @@
 //! The house, built bottom-up from one config file.
 
 use std::ffi::OsStr;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -79,6 +80,9 @@ pub enum BuildError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] OpenError),
+    /// A folder of what is kept, in which others could put what they like in its place.
+    #[error("others than its owner can write to {}", .0.display())]
+    Open(PathBuf),
 }
 
 impl BuildError {
@@ -104,6 +108,7 @@ impl BuildError {
             Self::Registry(OpenError::Locked) => {
                 "a daemon with the same state_dir runs already: administer it with the other verbs, or stop it with SIGTERM"
             }
+            Self::Open(_) => "take that right away (chmod go-w), and see what is in it: `pullgate check`",
             Self::Registry(_) => "`pullgate check` looks at the whole installation",
         }
     }
@@ -170,6 +175,12 @@ impl Shell {
             tracing::warn!(%error, "core dumps cannot be switched off: one would hold the host keys");
         }
         raise_descriptors();
+        for folder in [config.state_dir.clone(), config.registry_dir()] {
+            // One that is not there is made, for its owner alone.
+            if folder.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0) {
+                return Err(BuildError::Open(folder));
+            }
+        }
         let settings = config.store.clone();
         let store = Store::new(&settings).map_err(|error| BuildError::Store { root: settings.root, error })?;
         let cache = match &config.cache {

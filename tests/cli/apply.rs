@@ -240,3 +240,16 @@ fn numbered(number: u32) -> String {
     blob.extend(number.to_be_bytes());
     format!("ssh-ed25519 {}", base64::engine::general_purpose::STANDARD.encode(blob))
 }
+
+#[test]
+fn a_declaration_may_come_from_standard_input() {
+    let site = Site::with_acme();
+    let export = site.ok(&["export"]).out;
+    let more = export.replace("accounts = [\"acme\"]", "accounts = [\"acme\", \"beta\"]");
+    let ran = site.run_with(&["apply", "-"], &more);
+    assert!(ran.code == 0 && ran.out.contains("+ account beta"), "{ran}");
+    let missing = site.run(&["apply", "none.toml"]);
+    assert!(missing.code == 3 && missing.err.contains("hint: name the file, or - for standard input"), "{missing}");
+    let wrong = site.run_with(&["apply", "-"], "nonsense");
+    assert!(wrong.code == 2 && wrong.err.contains("-, line 1: "), "{wrong}");
+}

@@ -185,3 +185,19 @@ fn without_the_right_to_read_nobody_is_told_to_restore() {
     assert!(of_journal[0].contains("cannot be read") && of_journal[1].contains("as root"), "{said}");
     assert!(!said.contains("pullgate restore"), "{said}");
 }
+
+/// Whoever may write there can put another registry in place of this one.
+#[test]
+fn a_state_that_others_can_write_is_not_served_from() {
+    let site = Site::with_acme();
+    for (name, mode) in [("state", 0o770), ("state/registry", 0o702)] {
+        let open = |mode| {
+            std::fs::set_permissions(site.path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+        };
+        open(mode);
+        let served = site.run(&["serve"]);
+        let words = format!("others than its owner can write to {}", site.path(name).display());
+        assert!(served.code == 6 && served.err.contains(&words) && served.err.contains("hint: "), "{served}");
+        open(0o700);
+    }
+}

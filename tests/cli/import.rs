@@ -75,7 +75,8 @@ fn options_that_are_not_carried_over_are_reported() {
     assert!(site.ok(&["key", "show", "acme/one"]).out.contains("from         10.0.0.0/8"));
     assert!(!import(&format!("from=\"10.0.0.0/8\" {} one\n", key(1))).err.contains("not carried over"));
     // What would let somebody in whom sshd keeps out is not taken.
-    let typo = import(&format!("no-ptty {} three\n", key(3)));
+    let typo = site.run_with(&["import", "authorized-keys", "-", "acme"], &format!("no-ptty {} three\n", key(3)));
+    assert_eq!(typo.code, 2, "{typo}");
     assert!(typo.err.contains("left out: line 1: its option \"no-ptty\" is none that is known here"), "{typo}");
 }
 
@@ -127,4 +128,18 @@ fn ten_thousand_lines_are_taken_and_each_that_is_not_is_reported() {
         assert_eq!(count("skipped"), 200);
         assert_eq!(count("changes"), if dry_run || applied { 9_800 } else { 0 });
     }
+}
+
+/// The wrong file is no import that took nothing; no account is made for it.
+#[test]
+fn what_has_no_key_at_all_is_refused() {
+    let site = Site::with_acme();
+    std::fs::write(site.path("wrong"), "nothing\nof the kind\n").unwrap();
+    std::fs::create_dir(site.path("keydir")).unwrap();
+    let wrong = site.run(&["import", "authorized-keys", "wrong", "beta"]);
+    assert!(wrong.code == 2 && wrong.err.contains("left out: line 2: it is not a line with a public key"), "{wrong}");
+    assert!(wrong.err.contains("error: wrong has no key that can be taken\n  hint: name a file"), "{wrong}");
+    let empty = site.run(&["import", "gitolite", "keydir", "beta"]);
+    assert!(empty.code == 2 && empty.err.contains("keydir has no key that can be taken\n"), "{empty}");
+    assert!(!site.ok(&["account", "list"]).out.contains("beta"));
 }

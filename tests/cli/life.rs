@@ -152,3 +152,22 @@ fn an_overlap_that_is_over_is_told_of_as_that() {
     let (old, new) = (show("acme/ci"), show("acme/ci-2"));
     assert!(old.contains("acme/ci-2; this key ended 2") && new.contains("acme/ci, which ended 2"), "{old}{new}");
 }
+
+/// A reason that is not taken is not dropped in silence.
+#[test]
+fn a_suspension_that_stands_keeps_its_reason_and_says_so() {
+    let site = Site::with_acme();
+    site.ok(&["key", "add", "acme", "ci", "--key", "a.pub"]);
+    site.ok(&["key", "suspend", "acme/ci"]);
+    assert!(site.ok(&["key", "suspend", "acme/ci"]).err.is_empty());
+    let again = site.ok(&["key", "suspend", "acme/ci", "--reason", "leaked"]);
+    assert!(
+        again.out.contains("suspended already") && again.err.contains("it has no reason, and none was added"),
+        "{again}"
+    );
+    site.ok(&["key", "resume", "acme/ci"]);
+    site.ok(&["key", "suspend", "acme/ci", "--reason", "leaked"]);
+    let again = site.ok(&["key", "suspend", "acme/ci", "--reason", "lost"]);
+    assert!(again.err.contains("its reason is still: leaked"), "{again}");
+    assert!(site.ok(&["key", "suspend", "acme/ci", "--reason", "leaked"]).err.is_empty());
+}

@@ -21,7 +21,13 @@ impl Admin {
                 text => format!("suspended key {name}: {text}"),
             }
         })?;
-        Ok(done.or_else(|| format!("key {} is suspended already", record.name)))
+        let Some(suspended) = record.suspended.filter(|_| !done.changed) else { return Ok(done) };
+        let kept = match (suspended.reason.as_str(), reason.as_str()) {
+            (old, new) if new.is_empty() || new == old => Vec::new(),
+            ("", _) => vec!["it has no reason, and none was added: resume it and suspend it again for that".to_owned()],
+            (old, _) => vec![format!("its reason is still: {old}; resume it and suspend it again for another")],
+        };
+        Ok(done.or_else(|| format!("key {} is suspended already", record.name)).note(kept))
     }
 
     /// Brings a suspended key back into use.

@@ -150,7 +150,9 @@ impl Filters {
         if let (Some(since), Some(until)) = (query.since, query.until)
             && since > until
         {
-            let fact = format!("{since} is after {until}");
+            // To the second, as people write it; a day ends a moment before the next.
+            let second = |at: jiff::Timestamp| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+            let fact = format!("{} is after {}", second(since), second(until));
             faults.push(Fault::new(Kind::Invalid, fact).field("--since").hint("exchange them"));
         }
         Faults::check(faults).map(|()| query)

@@ -8,16 +8,21 @@ mod gitolite;
 mod line;
 mod merge;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
+use super::Context;
 use super::apply::{Apply, Skipped};
 use super::declared::current;
-use super::io::Stop;
-use super::{Context, public_key};
+use super::io::{Stop, read_text};
+use crate::admin::fault::{Fault, Kind};
 use crate::model::grant::Grant;
 use crate::model::name::AccountName;
+
+/// What has keys.
+const KEYS: &str =
+    "name a file of public keys, a line each as in authorized_keys, or for gitolite a folder of .pub files";
 
 /// Take keys over from another server: deploy keys of one account
 #[derive(Debug, Subcommand)]
@@ -84,19 +89,25 @@ impl Verb {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         match self {
             Self::AuthorizedKeys(args) => {
-                let text = public_key::read_list(&args.file, context.io)?;
-                args.common.run(authorized_keys::drafts(&text), Vec::new(), context)
+                let text = read_text(&args.file, context.io)?;
+                args.common.run(&args.file, authorized_keys::drafts(&text), Vec::new(), context)
             }
             Self::Gitolite(args) => {
                 let (drafts, skipped) = gitolite::drafts(&args.keydir)?;
-                args.common.run(drafts, skipped, context)
+                args.common.run(&args.keydir, drafts, skipped, context)
             }
         }
     }
 }
 
 impl Common {
-    fn run(self, drafts: Vec<Draft>, mut skipped: Vec<Skipped>, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+    fn run(
+        self,
+        from: &Path,
+        drafts: Vec<Draft>,
+        mut skipped: Vec<Skipped>,
+        context: &mut Context<'_, '_>,
+    ) -> Result<(), Stop> {
         let account = AccountName::parse(&self.account).map_err(|error| merge::wrong("account", &error))?;
         let grants = self.grant.iter().map(|text| Grant::parse(text).map_err(|error| merge::wrong("grant", &error)));
         let grants = grants.collect::<Result<Vec<_>, _>>()?;
@@ -104,6 +115,14 @@ impl Common {
         let have = current(&session)?;
         let (want, left_out, dropped) = merge::declare(&have, &account, &grants, drafts);
         skipped.extend(left_out);
+        // Not one key: the wrong file, most likely, and no reason to make an account.
+        if want.keys.is_empty() {
+            if !self.json {
+                skipped.iter().try_for_each(|skipped| skipped.tell(context))?;
+            }
+            let fault = Fault::new(Kind::Invalid, format!("{} has no key that can be taken", from.display()));
+            return Err(fault.hint(KEYS).into());
+        }
         let apply = Apply { prune: false, dry_run: self.dry_run, yes: false, json: self.json, skipped, dropped };
         apply.run(have, want, &session, context)
     }

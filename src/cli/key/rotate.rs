@@ -14,6 +14,7 @@ use crate::front::control::protocol::Request;
 /// The new key gets the grants, the note, the networks and the expiry rule. `key show` of either names the
 /// other, and what the old key is still used for. `key expire` of the old key ends its overlap sooner, or later.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("new").args(["key", "generate"]).required(true))]
 #[command(after_help = "\
 Examples:
   pullgate key rotate acme/ci-agent-7 --key new.pub --overlap 7d
@@ -24,10 +25,10 @@ pub(in crate::cli) struct Args {
     #[arg(value_name = "KEY")]
     old: String,
     /// The new public key file, or - for standard input
-    #[arg(long, value_name = "FILE", required_unless_present = "generate")]
+    #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Make the new key pair; its private half is written once and stored nowhere else
-    #[arg(long, conflicts_with = "key")]
+    #[arg(long)]
     generate: bool,
     /// Write the new private key to this new file (mode 0600) instead of standard output, and the public one to FILE.pub
     #[arg(long, value_name = "FILE", requires = "generate")]
