@@ -129,6 +129,7 @@ impl Fetch {
         let reason = match why {
             Unserved::Repository => Reason::Repository { repo, why: String::new() },
             Unserved::NotThere => Reason::NotThere { repo },
+            Unserved::NothingSelected => Reason::NothingSelected { repo },
             Unserved::TimedOut => Reason::TimedOut { repo },
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
@@ -167,6 +168,8 @@ pub enum Unserved {
     Repository,
     /// It has not, or no more, what the client asked for.
     NotThere,
+    /// git did not, and the client had set bounds within which there may be nothing.
+    NothingSelected,
     /// One of our clocks ran out.
     TimedOut,
     /// The client sent more than it may.

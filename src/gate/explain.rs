@@ -92,6 +92,7 @@ fn remedy(reason: &Reason, record: &KeyRecord, repo: &RepoPath) -> String {
         Reason::Unavailable(_)
         | Reason::Declined(_)
         | Reason::NotThere { .. }
+        | Reason::NothingSelected { .. }
         | Reason::TimedOut { .. }
         | Reason::Flooded { .. } => "try again".to_owned(),
     }

@@ -129,6 +129,7 @@ pub(super) enum Reason {
     Repository { repo: RepoPath, why: String },
     SharedObjects { repo: RepoPath, other: RepoPath },
     NotThere { repo: RepoPath },
+    NothingSelected { repo: RepoPath },
     TimedOut { repo: RepoPath },
     Flooded { repo: RepoPath },
     Declined(Declined),
@@ -161,6 +162,7 @@ impl fmt::Display for Reason {
             Self::Unavailable(why) => f.write_str(why),
             Self::Repository { why, .. } => f.write_str(why),
             Self::NotThere { .. } => f.write_str("what was asked for is not in it"),
+            Self::NothingSelected { .. } => f.write_str("nothing of it is within the bounds that were asked for"),
             Self::TimedOut { .. } => f.write_str("a clock ran out"),
             Self::Flooded { .. } => f.write_str("the client sent too much"),
             Self::SharedObjects { other, .. } => write!(f, "it borrows objects from {other}, which no grant covers"),
@@ -190,6 +192,7 @@ impl Reason {
             | Self::Missing { repo }
             | Self::Repository { repo, .. }
             | Self::NotThere { repo }
+            | Self::NothingSelected { repo }
             | Self::TimedOut { repo }
             | Self::Flooded { repo }
             | Self::SharedObjects { repo, .. } => repo.to_string(),
@@ -215,7 +218,7 @@ impl Reason {
             Self::Removed => Code::Removed,
             Self::SourceAddress { .. } => Code::SourceAddress,
             Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => Code::Unavailable,
-            Self::Repository { .. } | Self::NotThere { .. } => Code::Repository,
+            Self::Repository { .. } | Self::NotThere { .. } | Self::NothingSelected { .. } => Code::Repository,
             Self::SharedObjects { .. } => Code::SharedObjects,
             Self::TimedOut { .. } => Code::TimedOut,
             Self::Flooded { .. } => Code::Flooded,
@@ -266,6 +269,12 @@ impl Reason {
                 format!(
                     "{repo}: that is not in the repository, or no more, as after a forced push; fetch again, and if that does \
                      not help, ask an operator of this gateway"
+                )
+            }
+            Self::NothingSelected { repo } => {
+                format!(
+                    "{repo}: git cannot answer that: no commit is as new as --shallow-since asks for, or no ref is called as \
+                     --shallow-exclude says; where both are there, an operator of this gateway can see why"
                 )
             }
             Self::TimedOut { repo } => {

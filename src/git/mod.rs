@@ -204,7 +204,7 @@ impl Git {
                 pump::own(self, &fetch, Begun::default(), inbound, &mut outbound).await
             }
         };
-        let Served { status, ended, why, bytes_in, mut bytes_out, source, pack, error } = served;
+        let Served { status, ended, why, bytes_in, mut bytes_out, source, pack, bounded, error } = served;
         if let Some(source) = source {
             self.counts.add(&source, pack, bytes_out);
             fetch.note(source);
@@ -217,6 +217,7 @@ impl Git {
             Ended::Served | Ended::ClientGone | Ended::Cut => None,
             // A commit that went between the list of refs and the request for it, or one that somebody pinned.
             Ended::Failed if error.as_deref().is_some_and(is_not_there) => Some(fetch.unserved(Unserved::NotThere)),
+            Ended::Failed if bounded && why == Unserved::Repository => Some(fetch.unserved(Unserved::NothingSelected)),
             Ended::Failed => Some(fetch.unserved(why)),
             Ended::TimedOut => Some(fetch.unserved(Unserved::TimedOut)),
             Ended::Flooded => Some(fetch.unserved(Unserved::Flooded)),

@@ -34,6 +34,8 @@ pub(super) struct Served {
     pub(super) source: Option<Source>,
     /// Whether a pack was asked for, and not only the refs.
     pub(super) pack: bool,
+    /// Whether the client set bounds within which there may be nothing ([`is_bounded`]).
+    pub(super) bounded: bool,
     /// What git said in an error line of its own, which the client has not seen: it would leave at it, before it heard more.
     pub(super) error: Option<String>,
 }
@@ -54,7 +56,7 @@ pub(super) struct Begun {
 impl Served {
     /// Something ended before git could serve it.
     pub(super) fn not(ended: Ended, why: Unserved, bytes_in: u64, bytes_out: u64) -> Self {
-        Self { status: 128, ended, why, bytes_in, bytes_out, source: None, pack: false, error: None }
+        Self { status: 128, ended, why, bytes_in, bytes_out, source: None, pack: false, bounded: false, error: None }
     }
 }
 
@@ -85,6 +87,7 @@ async fn serve(
     // `pending` is on its way to git and not yet in its pipe.
     let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot } = begun;
     let (mut why, mut error) = (Unserved::Repository, None);
+    let mut bounded = is_bounded(&pending);
     let mut stdin = child.stdin.take();
     let mut buffer = BytesMut::with_capacity(PIECE);
     let mut complaint = Complaint::default();
@@ -127,6 +130,7 @@ async fn serve(
                 Some(piece) => {
                     bytes_in += piece.len() as u64;
                     clocks.moved();
+                    bounded |= is_bounded(&piece);
                     let asks = piece != b"0000".as_slice();
                     // git is still, and has said all that it says unasked.
                     if asks && slot.is_none() {
@@ -175,7 +179,15 @@ async fn serve(
         Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded | Ended::Cut => (128, ended),
     };
     complaint.log();
-    Served { status, ended, why, bytes_in, bytes_out, source: None, pack: slot.is_some(), error }
+    Served { status, ended, why, bytes_in, bytes_out, source: None, pack: slot.is_some(), bounded, error }
+}
+
+/// Whether a client asks for no more than what is newer than a date or not in a ref (`--shallow-since`, `--shallow-exclude`), in any
+/// version of the protocol. git dies of it where that is nothing, and says why to nobody but us.
+pub(super) fn is_bounded(asked: &[u8]) -> bool {
+    // Behind a space it is one of the capabilities that every client of version 0 lists.
+    let is_line = |at: usize| at.checked_sub(1).and_then(|before| asked.get(before)) != Some(&b' ');
+    ["deepen-since ", "deepen-not "].iter().any(|word| memchr::memmem::find_iter(asked, word).any(is_line))
 }
 
 /// What git refuses with, if it does: an error line, where nothing but an answer to the client's question can come.

@@ -182,3 +182,27 @@ fn other_services_are_refused_in_words() {
         assert!(said.err.contains("[not-served]"), "{command}: {said:?}");
     }
 }
+
+/// git dies of it, and tells a client over SSH nothing that is of use.
+#[test]
+fn bounds_without_anything_in_them_are_told_as_such() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let url = gateway.url("acme/app");
+    for version in ["protocol.version=0", "protocol.version=2"] {
+        for bounds in ["--shallow-since=2099-01-01", "--shallow-exclude=none"] {
+            let said = gateway.git(&key, &["-c", version, "clone", bounds, &url, "copy"]).failed();
+            let words =
+                "no commit is as new as --shallow-since asks for, or no ref is called as --shallow-exclude says";
+            assert!(said.contains(words) && said.contains("[repository]"), "{version} {bounds}: {said}");
+        }
+    }
+    // What is broken is told as before to who sets no bounds.
+    let pack = std::fs::read_dir(bare.join("objects")).unwrap().map(|entry| entry.unwrap().path());
+    pack.filter(|path| path.file_name().unwrap().len() == 2).for_each(|path| std::fs::remove_dir_all(path).unwrap());
+    for version in ["protocol.version=0", "protocol.version=2"] {
+        let said = gateway.git(&key, &["-c", version, "clone", &url, "copy"]).failed();
+        assert!(said.contains("[repository]") && !said.contains("--shallow"), "{version}: {said}");
+    }
+}

@@ -18,7 +18,7 @@ use super::clocks::Clocks;
 use super::inbound::Inbound;
 use super::polls::ask::Ask;
 use super::polls::{self, Capabilities};
-use super::pump::{Exit, Served, refusal_in, send_all};
+use super::pump::{Exit, Served, is_bounded, refusal_in, send_all};
 use super::slots::Slot;
 use super::turn::{self, NoSlot};
 use super::{Git, Outbound, cannot_start};
@@ -81,6 +81,8 @@ struct Talk<'a, O> {
     error: Option<String>,
     /// A pack was asked for, and not only the refs.
     pack: bool,
+    /// Within bounds in which there may be nothing.
+    bounded: bool,
     client_ended: bool,
 }
 
@@ -102,6 +104,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         why: Unserved::Repository,
         error: None,
         pack: false,
+        bounded: false,
         client_ended: false,
     };
     let ended = match talk.all().await {
@@ -137,6 +140,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         bytes_out: talk.bytes_out,
         source: talk.source,
         pack: talk.pack,
+        bounded: talk.bounded,
         error: talk.error,
     }
 }
@@ -240,6 +244,7 @@ impl<O: Outbound> Talk<'_, O> {
             Piece::Pass(bytes, requests) => return Some(Turn::Own(bytes, requests, Weight::Heavy)),
             Piece::Request(bytes) => bytes,
         };
+        self.bounded = is_bounded(&bytes);
         if self.own.as_ref().is_some_and(Own::is_lost) {
             return Some(Turn::Own(bytes, 1, Weight::Heavy));
         }
