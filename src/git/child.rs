@@ -38,7 +38,7 @@ pub(super) const ENVIRONMENT: [(&str, &str); 8] = [
 ];
 
 /// Configuration that is the same for every child. Given by variables it stands above the repository's own.
-const CONFIG: [(&str, &str); 5] = [
+const CONFIG: [(&str, &str); 6] = [
     // Partial clones.
     ("uploadpack.allowFilter", "true"),
     // Over protocols 0 and 1 what protocol 2 allows anyway, and no more: a pinned commit (shallow submodules need it), and a
@@ -50,6 +50,8 @@ const CONFIG: [(&str, &str); 5] = [
     // The owner of a repository is the store's to judge, and it has. Gits before 2.46 compare this with the name that they
     // were given, which is the working directory; newer ones with its whole path, which is added below.
     ("safe.directory", "."),
+    // Signs of life while a pack is made, each five seconds: without them a clock of ours or of a client runs out.
+    ("uploadpack.keepAlive", "5"),
     // A child lives for one fetch and leaves nothing behind.
     ("gc.auto", "0"),
 ];

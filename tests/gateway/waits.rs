@@ -83,6 +83,8 @@ async fn who_waits_for_a_pack_hears_that_somebody_is_at_it() {
             .replace("negotiation_seconds = 300", &format!("negotiation_seconds = {CLOCK}"))
             .replace("fetch_idle_seconds = 600", &format!("fetch_idle_seconds = {CLOCK}"))
     });
+    // Whatever the repository's own configuration says.
+    run(plain_git(&bare).args(["config", "uploadpack.keepAlive", "0"])).ok();
     let (gateway, tip) = (Arc::new(gateway), run(plain_git(&bare).args(["rev-parse", "main"])).ok().trim().to_owned());
     let key = PrivateKey::from_openssh(std::fs::read(key).unwrap()).unwrap();
     let request = Wish { wants: vec![tip], haves: Vec::new(), depth: Some(1), include_tag: false }.v2();
