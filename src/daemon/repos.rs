@@ -44,6 +44,7 @@ fn view(store: &Store, name: &RepoPath) -> Result<Option<RepoView>, String> {
             view.packs = summary.packs;
             view.pack_bytes = summary.pack_bytes;
             view.borrows = repo.borrows().iter().map(ToString::to_string).collect();
+            view.faults.extend(summary.broken.map(str::to_owned));
             view.notes.extend(summary.unread.map(|why| format!("served, but not looked into: {why}")));
             Ok(Some(view))
         }

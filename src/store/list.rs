@@ -35,7 +35,8 @@ fn visit(folder: &Path, prefix: &str, depth: usize, found: &mut Vec<RepoPath>) -
         let inner = format!("{prefix}/{name}");
         if name.ends_with(".git") {
             if let Ok(repo) = RepoPath::parse(&inner)
-                && path.join("HEAD").exists()
+                // One that lost a part of itself is a repository still, and to be told of.
+                && ["HEAD", "objects", "refs"].iter().any(|part| path.join(part).exists())
             {
                 found.push(repo);
             }

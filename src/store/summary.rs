@@ -35,6 +35,8 @@ pub struct Summary {
     pub commit_graph: bool,
     /// Why something is missing above.
     pub unread: Option<String>,
+    /// Why git does not serve it although it may be opened.
+    pub broken: Option<&'static str>,
 }
 
 /// Branches and tags, by their whole names: a ref may be both packed and in a file of its own.
@@ -60,6 +62,7 @@ impl BareRepo {
             bitmap: health.bitmap,
             commit_graph: health.commit_graph,
             unread: None,
+            broken: self.broken(),
         };
         if kind_of(self.dir(), "reftable")?.is_some() {
             summary.unread = Some("its refs are in a reftable, which only git reads".to_owned());
@@ -79,6 +82,21 @@ impl BareRepo {
             Err(why) => summary.unread = Some(why.to_owned()),
         }
         Ok(summary)
+    }
+}
+
+impl BareRepo {
+    /// Why git takes it for no repository: what is in its HEAD (`validate_headref` in git's path.c). `None` also where that cannot
+    /// be read.
+    #[must_use]
+    pub fn broken(&self) -> Option<&'static str> {
+        let head = self.read_whole("HEAD").ok()?;
+        let is_object = |text: &[u8]| matches!(text.len(), 40 | 64) && text.iter().all(u8::is_ascii_hexdigit);
+        let good = match head.strip_prefix(b"ref:") {
+            Some(name) => name.trim_ascii_start().starts_with(b"refs/"),
+            None => is_object(head.trim_ascii_end()),
+        };
+        (!good).then_some("its HEAD names neither a ref nor a commit")
     }
 }
 

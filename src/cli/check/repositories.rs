@@ -60,6 +60,9 @@ pub(super) fn shape(config: &Config) -> Vec<Finding> {
     found
 }
 
+/// What to do about one that is not served.
+const MEND: &str = "mend it, or move it out of the store";
+
 /// What git opens at once in each repository, and a file of nothing else.
 const FILES: [&str; 3] = ["HEAD", "config", "packed-refs"];
 
@@ -88,8 +91,9 @@ fn finding(store: &Store, name: &RepoPath) -> Option<Finding> {
     if let Some(strange) = strange(store, name) {
         return Some(strange);
     }
-    match store.open(name).and_then(|repo| Ok((repo.health()?, repo.path().to_owned()))) {
-        Ok((health, path)) => {
+    match store.open(name).and_then(|repo| Ok((repo.broken(), repo.health()?, repo.path().to_owned()))) {
+        Ok((Some(why), ..)) => Some(Finding::warning(SUBJECT, format!("{name}: {why}"), MEND)),
+        Ok((None, health, path)) => {
             let (faults, commands) = judged(&health);
             let at = quoted(&path.display().to_string());
             let remedy =
@@ -99,7 +103,7 @@ fn finding(store: &Store, name: &RepoPath) -> Option<Finding> {
         // Removed since it was listed.
         Err(StoreError::Missing) => None,
         Err(error @ (StoreError::NotBare(_) | StoreError::Unsafe(_) | StoreError::Gone(_) | StoreError::Io(_))) => {
-            Some(Finding::warning(SUBJECT, format!("{name}: {error}"), "mend it, or move it out of the store"))
+            Some(Finding::warning(SUBJECT, format!("{name}: {error}"), MEND))
         }
     }
 }

@@ -173,3 +173,22 @@ fn an_alternates_file_that_is_no_file_is_refused() {
     rustix::fs::mknodat(CWD, info.join("alternates"), FileType::Fifo, Mode::RUSR, 0).unwrap();
     assert!(refused(&store, "acme/app").contains("alternates is neither"));
 }
+
+/// What a crash left of a repository is listed, with why it is not served.
+#[test]
+fn a_repository_that_lost_a_part_is_listed() {
+    let dir = tempfile::tempdir().unwrap();
+    for part in ["HEAD", "objects", "refs"] {
+        let name = format!("acme/without-{}", part.to_lowercase());
+        let repo = dir.path().join(format!("{name}.git"));
+        sample::create(&repo).unwrap();
+        std::fs::rename(repo.join(part), dir.path().join(part)).unwrap();
+        let store = Store::new(&Settings { root: dir.path().to_owned(), owners: Vec::new() }).unwrap();
+        let name = RepoPath::parse(&name).unwrap();
+        assert!(store.list(None).unwrap().contains(&name));
+        assert!(matches!(store.open(&name), Err(StoreError::NotBare(_))));
+    }
+    std::fs::create_dir(dir.path().join("acme/empty.git")).unwrap();
+    let store = Store::new(&Settings { root: dir.path().to_owned(), owners: Vec::new() }).unwrap();
+    assert_eq!(store.list(None).unwrap().len(), 3, "a folder of nothing is none");
+}

@@ -40,6 +40,32 @@ fn refs_are_counted_once_wherever_they_are() {
 }
 
 #[test]
+fn a_head_is_broken_where_git_says_so() {
+    let (dir, repo) = scene();
+    let object = "0123456789012345678901234567890123456789";
+    let half = "012345678901234567890123";
+    for head in [
+        "ref: refs/heads/main\n",
+        "ref:refs/heads/main",
+        "ref: \t refs/heads/none\n",
+        "ref: heads/main\n",
+        "ref: ",
+        "",
+        "nonsense\n",
+        "REF: refs/heads/main\n",
+        object,
+        &format!("{object}\n"),
+        &format!("{object}{half}\n"),
+        half,
+    ] {
+        fs::write(repo.join("HEAD"), head).unwrap();
+        let git =
+            std::process::Command::new("git").arg("--git-dir").arg(&repo).args(["rev-parse", "--git-dir"]).output();
+        assert_eq!(summary(dir.path()).broken.is_none(), git.unwrap().status.success(), "{head:?}");
+    }
+}
+
+#[test]
 fn what_cannot_be_read_is_said_and_nothing_is_waited_for_or_followed() {
     let (dir, repo) = scene();
     let outside = dir.path().join("outside");
