@@ -99,3 +99,15 @@ fn commands_at_the_same_moment_wait_for_each_other() {
     }
     assert_eq!(site.ok(&["account", "list"]).out.lines().count(), 6);
 }
+
+/// Of a question it does not matter whether it was heard.
+#[test]
+fn a_daemon_that_does_not_answer_is_told_by_what_was_at_stake() {
+    let site = Site::with_acme();
+    let listener = std::os::unix::net::UnixListener::bind(site.path("state/control.sock")).unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let asked = site.run(&["key", "list"]);
+    assert!(asked.code == 6 && asked.err.contains("nothing was to be changed"), "{asked}");
+    let changed = site.run(&["account", "add", "beta"]);
+    assert!(changed.code == 6 && changed.err.contains("whether it was done is not known"), "{changed}");
+}

@@ -111,7 +111,7 @@ impl Client {
         match self.receive() {
             Ok(Response::Answer(answer)) => Ok(answer),
             Ok(Response::Faults(faults)) => Err(CallError::Refused(faults)),
-            Err(error) => Err(self.lost(&written.err().unwrap_or(error))),
+            Err(error) => Err(self.lost(request, &written.err().unwrap_or(error))),
         }
     }
 
@@ -129,11 +129,28 @@ impl Client {
         protocol::decode(&json).map_err(io::Error::other)
     }
 
-    fn lost(&self, error: &io::Error) -> CallError {
+    fn lost(&self, request: &Request, error: &io::Error) -> CallError {
         let fact = format!("no answer from the daemon at {}: {error}", self.socket.display());
-        CallError::Lost(
-            Fault::new(Kind::Unavailable, fact)
-                .hint("whether it was done is not known: look with `pullgate key list`, and at the daemon's log"),
-        )
+        CallError::Lost(Fault::new(Kind::Unavailable, fact).hint(match only_asks(request) {
+            true => "look at the daemon's log, and whether it runs or its disk hangs; nothing was to be changed",
+            false => "whether it was done is not known: look with `pullgate key list`, and at the daemon's log",
+        }))
     }
+}
+
+/// Whether it changes nothing, so that it does not matter whether it was done.
+fn only_asks(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::AccountList { .. }
+            | Request::KeyList { .. }
+            | Request::KeyShow { .. }
+            | Request::GroupList { .. }
+            | Request::PublicList { .. }
+            | Request::CacheShow {}
+            | Request::Explain { .. }
+            | Request::WhereIs { .. }
+            | Request::RepoList { .. }
+            | Request::RepoShow { .. }
+    )
 }
