@@ -96,7 +96,11 @@ impl Fetch {
             let record = at.key(&self.key.fingerprint())?.filter(|record| record.key == self.key);
             Ok(record.map_or(Err(Reason::Removed), |record| self.still_permits(&record, now, at)))
         });
-        found.map_err(Reason::from).flatten().map_err(Withdrawn)
+        match found {
+            // Another process has the registry, and decides from now on. What was begun here may end here, in the time that it has.
+            Err(_) if self.gate.lookup.is_closed() => Ok(()),
+            found => found.map_err(Reason::from).flatten().map_err(Withdrawn),
+        }
     }
 
     fn still_permits(&self, record: &KeyRecord, now: Timestamp, at: &Moment<'_>) -> Result<(), Reason> {

@@ -181,6 +181,12 @@ impl Lookup {
         self.0.at_once(what)
     }
 
+    /// Whether it is closed here, for good: another process has it, or may.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// All accounts, by name.
     ///
     /// # Errors

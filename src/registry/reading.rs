@@ -119,6 +119,11 @@ impl Reading {
         matches!(&*self.source.read().unwrap_or_else(PoisonError::into_inner), Source::Index(_))
     }
 
+    /// Whether it was closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+
     /// Whether anybody answers.
     pub(super) fn answers(&self) -> bool {
         !matches!(&*self.source.read().unwrap_or_else(PoisonError::into_inner), Source::Nobody(_))

@@ -133,3 +133,34 @@ fn who_waited_for_a_slot_is_asked_for_again() {
         assert!(!gateway.path(&copy).exists());
     }
 }
+
+/// The next daemon has the registry by then; what the old one permitted, it serves.
+#[test]
+fn what_was_permitted_outlives_an_upgrade() {
+    let mut gateway = Gateway::start_with(|config| config.replace("slots = 0", "slots = 1"));
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let (mut open, _) = Open::new(&gateway, &key, 2);
+    open.says(LIST);
+    assert!(open.hears().contains(tip.trim()));
+    let mut holder = holds_a_slot(&gateway, &key, tip.trim());
+    wait_until("its git runs", || !gits(&gateway).is_empty());
+    let mut git = gateway.git_command(&key);
+    git.args(["clone", "-q", "--depth=1", &gateway.url("acme/app"), "waits"]);
+    let waiting = std::thread::spawn(move || run(&mut git));
+    wait_until("it waits", || {
+        let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["waiting"] == 1
+    });
+    gateway.upgrade();
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    waiting.join().unwrap().ok();
+    open.says(&fetch(tip.trim()));
+    let said = open.hears();
+    assert!(said.contains("PACK"), "{said}");
+    assert_eq!(open.ends(), Some(0));
+    gateway.first_ended();
+}
