@@ -45,3 +45,5 @@ mod life;
 mod listings;
 #[path = "cli/places.rs"]
 mod places;
+#[path = "cli/prune.rs"]
+mod prune;

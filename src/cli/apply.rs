@@ -85,6 +85,8 @@ pub(super) struct Dropped {
 /// How a declaration is carried out.
 #[derive(Debug)]
 pub(super) struct Apply {
+    /// The declaration is of the whole registry, and not of some keys.
+    pub(super) whole: bool,
     pub(super) prune: bool,
     pub(super) dry_run: bool,
     pub(super) yes: bool,
@@ -104,16 +106,15 @@ impl Args {
         let have = current(&session)?;
         bar.finish_and_clear();
         let Self { dry_run, prune, yes, json, .. } = self;
-        Apply { prune, dry_run, yes, json, skipped: Vec::new(), dropped: Vec::new() }.run(have, want, &session, context)
+        Apply { whole: true, prune, dry_run, yes, json, skipped: Vec::new(), dropped: Vec::new() }
+            .run(have, want, &session, context)
     }
 
     fn read(&self, io: &mut Io<'_>) -> Result<Declared, Stop> {
         let file = self.file.display();
         let text = read_text(&self.file, io)?;
-        toml::from_str(&text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            let line = before.matches('\n').count() + 1;
-            Fault::new(Kind::Invalid, format!("{file}, line {line}: {}", error.message()))
+        Declared::parse(&text).map_err(|why| {
+            Fault::new(Kind::Invalid, format!("{file}, {why}"))
                 .hint("`pullgate export` shows what such a file looks like")
                 .into()
         })
@@ -131,10 +132,14 @@ impl Apply {
     ) -> Result<(), Stop> {
         let policy = context.load()?.keys;
         let Plan { lines, changes, .. } = plan(&have, &want, self.prune, &policy)?;
+        let stays = lines.is_empty()
+            && self.whole
+            && !self.prune
+            && plan(&have, &want, true, &policy).map_or(true, |more| !more.lines.is_empty());
         // With a million keys each of them counts.
         drop((have, want));
         if !self.json {
-            show(&lines, self.skipped.len(), context)?;
+            show(&lines, self.skipped.len(), stays, context)?;
             self.skipped.iter().try_for_each(|skipped| skipped.tell(context))?;
             for Dropped { option, why, place, more } in &self.dropped {
                 let more = if *more > 0 { format!(" and {more} more") } else { String::new() };
@@ -231,7 +236,8 @@ fn bar(context: &Context<'_, '_>, message: &'static str) -> ProgressBar {
     bar
 }
 
-fn show(lines: &[Line], left_out: usize, context: &mut Context<'_, '_>) -> Result<(), Stop> {
+/// Shows the difference. `stays`: something is there that the file does not have.
+fn show(lines: &[Line], left_out: usize, stays: bool, context: &mut Context<'_, '_>) -> Result<(), Stop> {
     let count = |action| lines.iter().filter(|line| line.action == action).count();
     for line in lines {
         let mark = match line.action {
@@ -248,6 +254,9 @@ fn show(lines: &[Line], left_out: usize, context: &mut Context<'_, '_>) -> Resul
     let rest =
         if left_out == 0 { String::new() } else { format!(" Left out: {left_out}, each with its reason below.") };
     match (lines.is_empty(), left_out) {
+        (true, 0) if stays => context
+            .io
+            .say("No changes: what the file has is there. What it does not have stays; --prune takes that away."),
         (true, 0) => context.io.say("No changes: the registry is what the file says."),
         (true, _) => context.io.say(format_args!("No changes: the registry has all that could be taken.{rest}")),
         (false, _) => {

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Session;
@@ -179,7 +180,9 @@ pub(super) fn current(session: &Session) -> Result<Declared, Stop> {
 }
 
 fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
-    Ok(Vec::<IpNet>::deserialize(from)?.into_iter().map(network::plain).collect())
+    let texts = Vec::<String>::deserialize(from)?;
+    let exact = |text: &String| network::exact(text).map_err(|why| D::Error::custom(format!("'{text}': {why}")));
+    texts.iter().map(exact).collect()
 }
 
 fn declared_key(key: KeyView) -> Result<DeclaredKey, Stop> {

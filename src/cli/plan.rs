@@ -1,5 +1,7 @@
 //! The difference between the registry and a file, and the changes that close it.
 
+mod whole;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use ipnet::IpNet;
@@ -15,9 +17,10 @@ use crate::model::expiry::Expiry;
 use crate::model::fingerprint::Fingerprint;
 use crate::model::key_name::KeyName;
 use crate::model::name::Label;
-use crate::model::text::Note;
+use crate::model::text::{Note, counted};
 use crate::registry::change::Change;
 use crate::registry::record::Holder;
+use whole::Along;
 
 /// What is done to something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -50,6 +53,9 @@ pub(super) struct Plan {
 pub(super) fn plan(have: &Declared, want: &Declared, prune: bool, policy: &Policy) -> Result<Plan, Stop> {
     let mut plan = Plan::default();
     plan.twice(want);
+    if prune {
+        plan.contradictions(have, want);
+    }
     plan.accounts(have, want, prune);
     plan.groups(have, want, prune);
     plan.keys(have, want, prune, policy);
@@ -80,7 +86,13 @@ impl Plan {
 
     /// What stands in the file twice cannot be meant.
     fn twice(&mut self, want: &Declared) {
-        let (mut names, mut prints) = (BTreeSet::new(), HashMap::new());
+        let (mut groups, mut names, mut prints) = (BTreeSet::new(), BTreeSet::new(), HashMap::new());
+        for group in &want.groups {
+            if !groups.insert((&group.account, &group.name)) {
+                let fact = format!("the file has the group {}/@{} twice", group.account, group.name);
+                self.faults.push(Fault::new(Kind::Invalid, fact).hint("name it once, with all of its repositories"));
+            }
+        }
         for key in &want.keys {
             if !names.insert(&key.name) {
                 self.faults
@@ -98,9 +110,11 @@ impl Plan {
         for account in new.difference(&old) {
             self.put(Action::Add, "account", account, Vec::new(), [Change::AccountAdd { account: (*account).clone() }]);
         }
+        let along = if prune { Along::of_accounts(have) } else { BTreeMap::new() };
         for account in old.difference(&new).filter(|_| prune) {
             let change = Change::AccountRemove { account: (*account).clone() };
-            self.put(Action::Remove, "account", account, vec!["with all that is in it".to_owned()], [change]);
+            let details = along.get(account.as_str()).map(Along::details).unwrap_or_default();
+            self.put(Action::Remove, "account", account, details, [change]);
         }
     }
 
@@ -133,9 +147,13 @@ impl Plan {
             let take = Change::GroupDrop { account, group, repos: less };
             self.put(Action::Change, "group", &name, details, [take, add]);
         }
+        let holders = if prune { whole::holders(have) } else { BTreeMap::new() };
         for (place, _) in old.iter().filter(|(place, _)| prune && !new.contains_key(*place) && kept.contains(place.0)) {
             let change = Change::GroupRemove { account: place.0.clone(), group: place.1.clone() };
-            self.put(Action::Remove, "group", &format!("{}/@{}", place.0, place.1), Vec::new(), [change]);
+            let holders = holders.get(&(place.0.as_str(), place.1.as_str()));
+            let details = holders.map(|keys| format!("{} may fetch nothing by it any more", counted(*keys, "key")));
+            let name = format!("{}/@{}", place.0, place.1);
+            self.put(Action::Remove, "group", &name, details.into_iter().collect(), [change]);
         }
     }
 
@@ -239,7 +257,7 @@ impl Plan {
             }
         }
         if had.from != want.from && (prune || !want.from.is_empty()) {
-            details.push(from(&want.from));
+            details.extend(new_networks(&had.from, &want.from));
             changes.push(Change::KeySources { key, sources: want.from.clone() });
         }
         let (old, new): (BTreeSet<_>, BTreeSet<_>) = (had.grants.iter().collect(), want.grants.iter().collect());
@@ -291,6 +309,14 @@ fn new_key(key: &DeclaredKey, expiry: Expiry) -> Vec<String> {
 
 fn from(networks: &[IpNet]) -> String {
     format!("from: {}", networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// What becomes of a key's networks. To be let in from anywhere takes a bound away, and is asked about as such.
+fn new_networks(had: &[IpNet], want: &[IpNet]) -> Vec<String> {
+    match want {
+        [] => vec![format!("- {}", from(had)), "from: anywhere".to_owned()],
+        want => vec![from(want)],
+    }
 }
 
 /// Whether a key ends then already. Of one that was replaced, a file may say either end: it was written before the rotation

@@ -14,6 +14,16 @@ pub fn parse(text: &str) -> Option<IpNet> {
     network.ok().map(plain)
 }
 
+/// The same, of which a key may come. Bits behind the prefix are refused: `10.1.2.3/8` is rarely what was meant, and sshd lets nobody in
+/// by it.
+///
+/// # Errors
+/// What was meant, perhaps.
+pub fn exact(text: &str) -> Result<IpNet, String> {
+    let network = parse(text).ok_or("a network looks like 10.0.0.0/8 or 2001:db8::/32")?;
+    if network.trunc() == network { Ok(network) } else { Err(format!("did you mean {}?", network.trunc())) }
+}
+
 /// `::ffff:192.0.2.0/120` as the network of IPv4 that it is: a client's address is compared as one of IPv4, whatever socket it came
 /// in by, and the other form would never fit.
 #[must_use]
@@ -45,6 +55,15 @@ mod tests {
             assert_eq!(parse(text).map(|network| network.to_string()).as_deref(), Some(network), "{text}");
         }
         assert_eq!([parse("here"), parse(""), parse("192.0.2.0/33")], [None; 3]);
+    }
+
+    #[test]
+    fn networks_are_spelled_without_host_bits() {
+        let exact = |text| exact(text).map(|network| network.to_string());
+        assert_eq!(exact("10.0.0.0/8").as_deref(), Ok("10.0.0.0/8"));
+        assert_eq!(exact("2001:db8::1").as_deref(), Ok("2001:db8::1/128"));
+        assert_eq!(exact("10.1.2.3/8").as_deref(), Err(&"did you mean 10.0.0.0/8?".to_owned()));
+        assert!(exact("10.0.0.0/33").is_err() && exact("").is_err());
     }
 
     proptest! {

@@ -77,6 +77,10 @@ fn options_that_are_not_carried_over_are_reported() {
     // What would let somebody in whom sshd keeps out is not taken.
     let typo = site.run_with(&["import", "authorized-keys", "-", "acme"], &format!("no-ptty {} three\n", key(3)));
     assert_eq!(typo.code, 2, "{typo}");
+    let bits = format!("from=\"10.0.0.1/8\" {} four\n", key(4));
+    let bits = site.run_with(&["import", "authorized-keys", "-", "acme"], &bits);
+    let why = "its from= has \"10.0.0.1/8\", by which sshd lets nobody in: did you mean 10.0.0.0/8?";
+    assert!(bits.code == 2 && bits.err.contains(why), "{bits}");
     assert!(typo.err.contains("left out: line 1: its option \"no-ptty\" is none that is known here"), "{typo}");
 }
 

@@ -143,10 +143,12 @@ pub(super) fn meaning(options: &[&str]) -> Result<Meaning, String> {
 fn networks(value: &str) -> Result<Vec<IpNet>, String> {
     let parts = value.split(',').map(str::trim);
     parts
-        .map(|part| {
-            network::parse(part).ok_or_else(|| {
-                format!("its from= has {part:?}, a name or a pattern: only addresses and networks can be carried over")
-            })
+        .map(|part| match network::parse(part) {
+            None => Err(format!(
+                "its from= has {part:?}, a name or a pattern: only addresses and networks can be carried over"
+            )),
+            Some(_) => network::exact(part)
+                .map_err(|why| format!("its from= has {part:?}, by which sshd lets nobody in: {why}")),
         })
         .collect()
 }

@@ -123,7 +123,8 @@ impl Common {
             let fault = Fault::new(Kind::Invalid, format!("{} has no key that can be taken", from.display()));
             return Err(fault.hint(KEYS).into());
         }
-        let apply = Apply { prune: false, dry_run: self.dry_run, yes: false, json: self.json, skipped, dropped };
+        let apply =
+            Apply { whole: false, prune: false, dry_run: self.dry_run, yes: false, json: self.json, skipped, dropped };
         apply.run(have, want, &session, context)
     }
 }

@@ -98,7 +98,7 @@ impl Parse {
     }
 
     pub(super) fn sources(&mut self, texts: &[String]) -> Option<Vec<IpNet>> {
-        self.list("from", texts, MAX_SOURCES, network)
+        self.list("from", texts, MAX_SOURCES, network::exact)
     }
 
     pub(super) fn list<T>(
@@ -201,10 +201,4 @@ impl Parse {
             }
         }
     }
-}
-
-/// A network in CIDR notation, or one address. Bits behind the prefix are refused: `10.1.2.3/8` is rarely what was meant.
-pub(super) fn network(text: &str) -> Result<IpNet, String> {
-    let net = network::parse(text).ok_or("a network looks like 10.0.0.0/8 or 2001:db8::/32")?;
-    if net.trunc() == net { Ok(net) } else { Err(format!("did you mean {}?", net.trunc())) }
 }

@@ -2,7 +2,6 @@ use std::os::unix::net::UnixStream;
 
 use proptest::prelude::*;
 
-use super::parse::network;
 use super::*;
 use crate::admin::operator::Operators;
 use crate::audit::Audit;
@@ -75,14 +74,6 @@ fn a_private_key_is_refused_and_not_echoed() {
     let faults = handle(&admin, &by, Request::WhereIs { fingerprint: None, key: Some(secret.to_owned()) }).unwrap_err();
     assert!(!format!("{faults:?}").contains("c2VjcmV0"));
     assert!(faults.list()[0].fact.contains("private key"), "{faults:?}");
-}
-
-#[test]
-fn networks_are_spelled_without_host_bits() {
-    assert_eq!(network("10.0.0.0/8").unwrap().to_string(), "10.0.0.0/8");
-    assert_eq!(network("2001:db8::1").unwrap().to_string(), "2001:db8::1/128");
-    assert_eq!(network("10.1.2.3/8").unwrap_err(), "did you mean 10.0.0.0/8?");
-    assert!(network("10.0.0.0/33").is_err() && network("").is_err());
 }
 
 #[test]
