@@ -6,7 +6,7 @@ use super::Context;
 use super::io::{Stop, unreadable};
 use super::session::{no_chain, not_local};
 use crate::admin::fault::{Fault, Kind};
-use crate::admin::operator::Operator;
+use crate::admin::operator::{NotAllowed, Operator};
 use crate::audit::{Audit, Event, new_id};
 use crate::front::control::client::Client;
 use crate::registry::{self, OpenError, RestoreError, RestoreOptions};
@@ -39,7 +39,15 @@ impl Args {
         if Client::connect(&config.control.socket)?.is_some() {
             return Err(running().into());
         }
-        let by = Operator::local(&config.state_dir).map_err(not_local)?;
+        let by = Operator::local(&config.state_dir).map_err(|error| match error {
+            NotAllowed::NotOwner { ref owner, .. } => Fault::new(Kind::Denied, error.to_string()).hint(format!(
+                "run it as {owner}, who has to be able to read the file: sudo -u {owner} pullgate restore …"
+            )),
+            other @ (NotAllowed::Uid { .. }
+            | NotAllowed::Unknown(_)
+            | NotAllowed::Open { .. }
+            | NotAllowed::Folder { .. }) => not_local(other),
+        })?;
         let audit = Audit::open(&config.audit_file).map_err(|error| {
             let file = config.audit_file.display();
             Fault::new(Kind::Unavailable, format!("the audit file {file} cannot be opened: {error}"))

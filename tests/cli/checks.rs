@@ -201,3 +201,38 @@ fn a_state_that_others_can_write_is_not_served_from() {
         open(0o700);
     }
 }
+
+/// What `serve` would refuse, `check` tells before.
+#[test]
+fn what_serve_refuses_is_found_before() {
+    let site = Site::with_acme();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let same = format!("[ssh]\nlisten = [\"127.0.0.1:{port}\"]\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n");
+    std::fs::write(site.path("config.toml"), same).unwrap();
+    std::fs::write(site.path("state/control.sock"), "").unwrap();
+    let ran = site.run(&["check"]);
+    let collide = format!("error    metrics.listen: 127.0.0.1:{port} is among the addresses of ssh.listen");
+    assert!(ran.code == 2 && ran.out.contains(&collide), "{ran}");
+    assert!(ran.out.contains("control.sock is there and is not a socket"), "{ran}");
+}
+
+/// A key that root makes in the folder of the daemon's user is that user's.
+#[test]
+fn host_keys_belong_to_who_serves() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let site = Site::with_acme();
+    site.ok(&["host-key", "next"]);
+    let next = site.path("keys/ssh_host_ed25519_key.next");
+    let owner = || std::fs::metadata(&next).unwrap().uid();
+    assert_eq!(owner(), rustix::process::geteuid().as_raw());
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    chown(site.path("keys"), Some(65534), Some(65534)).unwrap();
+    let found = site.run(&["check"]);
+    assert!(found.code == 2 && found.out.contains("ssh_host_ed25519_key.next cannot be read by the daemon"), "{found}");
+    std::fs::remove_file(&next).unwrap();
+    site.ok(&["host-key", "next"]);
+    assert_eq!(owner(), 65534);
+    assert!(!site.run(&["check"]).out.contains("cannot be read by the daemon"));
+}

@@ -1,7 +1,7 @@
 //! Folders and files: are they there, whose are they, who can read them.
 
 use std::fs::Metadata;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use rustix::process::geteuid;
@@ -71,10 +71,11 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
     if !path.exists() {
         return vec![Finding::ok(subject, format!("{} is made at the first start", path.display()))];
     }
-    let mut found = match folder(subject, path) {
-        Ok(meta) => vec![owner(subject, path, &meta)],
+    let keeper = match folder(subject, path) {
+        Ok(meta) => meta,
         Err(finding) => return vec![finding],
     };
+    let mut found = vec![owner(subject, path, &keeper)];
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) => {
@@ -92,6 +93,7 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
                 format!("the private key {} is open to others (mode {:o})", file.display(), meta.mode() & 0o777),
                 format!("chmod 600 {}; if others could read it, replace it", file.display()),
             )),
+            Ok(meta) if private => found.extend(out_of_reach(subject, &file, &meta, keeper.uid())),
             Ok(_) => {}
             Err(error) => found.push(Finding::error(
                 subject,
@@ -101,6 +103,18 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// A private key that the daemon cannot read: its user owns the folder.
+fn out_of_reach(subject: &str, key: &Path, meta: &Metadata, keeper: u32) -> Option<Finding> {
+    let why = match std::fs::File::open(key) {
+        Err(error) => error.to_string(),
+        // Root reads everything, and is not the one who serves.
+        Ok(_) if keeper != 0 && meta.uid() != keeper => format!("it belongs to {}", user_name(meta.uid())),
+        Ok(_) => return None,
+    };
+    let fact = format!("the private key {} cannot be read by the daemon: {why}", key.display());
+    Some(Finding::error(subject, fact, format!("chown {} {}", user_name(keeper), key.display())))
 }
 
 pub(super) fn audit_file(config: &Config) -> Vec<Finding> {
@@ -190,6 +204,13 @@ pub(super) fn control_socket(config: &Config) -> Vec<Finding> {
             subject,
             format!("operators are configured and cannot enter {}", parent.display()),
             "put the socket into a folder that they can enter, such as /run/pullgate/control.sock",
+        )];
+    }
+    if path.symlink_metadata().is_ok_and(|meta| !meta.file_type().is_socket()) {
+        return vec![Finding::error(
+            subject,
+            format!("{} is there and is not a socket", path.display()),
+            "remove it, or name another place for the socket",
         )];
     }
     vec![Finding::ok(subject, format!("{} is a good place", path.display()))]

@@ -15,7 +15,20 @@ pub(super) fn listen(config: &Config) -> Vec<Finding> {
     let runs = UnixStream::connect(&config.control.socket).is_ok();
     let ssh = config.ssh.listen.iter().map(|address| (SSH, *address));
     let all = ssh.chain(config.metrics.map(|address| (METRICS, address)));
-    all.map(|(subject, address)| one(subject, address, runs)).collect()
+    let mut found: Vec<_> = all.map(|(subject, address)| one(subject, address, runs)).collect();
+    // Each may be free, and not for both of them.
+    if let Some(metrics) = config.metrics.filter(|metrics| config.ssh.listen.iter().any(|ssh| collide(*ssh, *metrics)))
+    {
+        let fact = format!("{metrics} is among the addresses of ssh.listen");
+        found.push(Finding::error(METRICS, fact, "name another port for one of them"));
+    }
+    found
+}
+
+/// Whether one of them takes the other's place.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let any = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.port() != 0 && (any || one.ip() == other.ip())
 }
 
 /// Clients are told an address that is none of this machine alone, and nobody but this machine is let in.

@@ -179,6 +179,7 @@ fn make_missing(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> 
     let beside = path.with_extension(format!("new-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut file| {
         file.write_all(text.as_bytes())?;
+        belong_to_the_folder(&file, path)?;
         file.sync_all()?;
         std::fs::hard_link(&beside, path)
     });
@@ -188,6 +189,16 @@ fn make_missing(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> 
         other => other.map_err(io)?,
     }
     removed.map_err(io)
+}
+
+/// The daemon's user owns the folder, and could not read a key of root's.
+fn belong_to_the_folder(file: &std::fs::File, path: &Path) -> std::io::Result<()> {
+    let (mine, Some(folder)) = (file.metadata()?, path.parent()) else { return Ok(()) };
+    let folder = folder.metadata()?;
+    if mine.uid() == folder.uid() || mine.uid() != 0 {
+        return Ok(());
+    }
+    std::os::unix::fs::fchown(file, Some(folder.uid()), Some(folder.gid()))
 }
 
 /// A new key.

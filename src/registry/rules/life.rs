@@ -59,8 +59,13 @@ impl Draft<'_> {
         if let Some(held) = self.view().key(&new.fingerprint())? {
             return Err(Conflict::KeyHeld { holder: held.name, kind: held.holder }.into());
         }
-        if let Some(rotation) = record.replaced_by {
-            return Err(Conflict::Replaced { name: record.name, by: rotation.name }.into());
+        let mut until = until;
+        if let Some(rotation) = record.replaced_by.take() {
+            if self.view().key(&rotation.key)?.is_some() {
+                return Err(Conflict::Replaced { name: record.name, by: rotation.name }.into());
+            }
+            // The key that took its place is gone. It ends when it was to all the same.
+            until = until.min(rotation.until);
         }
         let name = KeyName { account: record.name.account.clone(), label: label.clone() };
         self.label_is_free(&name)?;

@@ -124,6 +124,31 @@ fn a_rotation_inherits_and_both_keys_know_of_each_other() {
     }
 }
 
+/// Whose successor was removed may be replaced again, and lives no longer for that.
+#[test]
+fn a_key_whose_successor_is_gone_is_replaced_by_another() {
+    for settled in [false, true] {
+        let (dir, lookup, amend) = started(settled);
+        commit(&amend, &[rotate(1, 2, "ci-2")]);
+        commit(&amend, &[Change::KeyRemove { key: key(2).fingerprint() }]);
+        let later = Change::KeyRotate {
+            old: key(1).fingerprint(),
+            new: key(3),
+            label: Label::parse("ci-3").unwrap(),
+            expiry: Expiry::Never,
+            until: at("2040-01-01T00:00:00Z"),
+        };
+        commit(&amend, &[later]);
+        let (old, new) = (found(&lookup, 1).replaced_by.unwrap(), found(&lookup, 3).replaces.unwrap());
+        assert_eq!((old.key, new.key), (key(3).fingerprint(), key(1).fingerprint()));
+        assert_eq!([old.until, new.until], [at("2030-01-01T00:00:00Z"); 2], "as the first rotation said");
+        assert!(matches!(conflict(&amend, &[rotate(1, 4, "ci-4")]), Conflict::Replaced { .. }));
+        let before = everything(&lookup);
+        let (lookup, _amend) = replayed(dir.path(), (lookup, amend));
+        assert_eq!(everything(&lookup), before);
+    }
+}
+
 #[test]
 fn a_removed_key_leaves_its_history_and_no_claim() {
     for settled in [false, true] {
