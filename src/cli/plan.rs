@@ -226,8 +226,11 @@ impl Plan {
     }
 
     fn key(&mut self, had: &DeclaredKey, want: &DeclaredKey, prune: bool) {
-        if had.name.account != want.name.account || had.kind != want.kind {
+        if had.name.account != want.name.account {
             return self.faults.push(elsewhere(&had.name, &want.name));
+        }
+        if had.kind != want.kind {
+            return self.faults.push(of_another_kind(had, want));
         }
         let key = want.key.fingerprint();
         let (mut details, mut changes) = (Vec::new(), Vec::new());
@@ -324,6 +327,18 @@ fn new_networks(had: &[IpNet], want: &[IpNet]) -> Vec<String> {
 fn ends(had: &DeclaredKey, expiry: Expiry) -> bool {
     had.expires.is_some_and(|moment| moment.0 == expiry)
         || had.replaced.as_ref().is_some_and(|replaced| replaced.own == expiry || replaced.until == expiry)
+}
+
+fn of_another_kind(had: &DeclaredKey, want: &DeclaredKey) -> Fault {
+    let kind = |holder| match holder {
+        Holder::DeployKey => "a deploy key",
+        Holder::AccountKey => "an account key",
+    };
+    let fact = format!("key {} is {}, and the file says {}", had.name, kind(had.kind), kind(want.kind));
+    Fault::new(Kind::Conflict, fact).field("kind").hint(format!(
+        "a key stays what it is: make a new one, or remove it first (pullgate key remove {}, or account-key remove)",
+        had.name
+    ))
 }
 
 fn elsewhere(had: &KeyName, want: &KeyName) -> Fault {

@@ -88,3 +88,12 @@ fn a_key_is_let_in_from_anywhere_only_when_that_is_agreed_to() {
     site.ok(&["apply", "registry.toml", "--prune", "--yes"]);
     assert!(!site.ok(&["key", "show", "acme/ci"]).out.contains("10.0.0.0/8"));
 }
+
+#[test]
+fn a_key_stays_what_it_is() {
+    let site = site();
+    write(&site, "accounts = [\"acme\"]\n[[key]]\nname = \"acme/ci\"\nkey = \"KEY_A\"\nkind = \"account-key\"\n");
+    let ran = site.run(&["apply", "registry.toml"]);
+    let words = "key acme/ci is a deploy key, and the file says an account key";
+    assert!(ran.code == 4 && ran.err.contains(words) && ran.err.contains("a key stays what it is"), "{ran}");
+}
