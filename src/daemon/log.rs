@@ -7,6 +7,9 @@
 use std::fmt;
 
 use tracing::Level;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -48,10 +51,13 @@ impl fmt::Display for AlreadyStarted {
 /// # Errors
 /// [`AlreadyStarted`]: a process has one log.
 pub fn start(settings: Settings) -> Result<(), AlreadyStarted> {
+    // The SSH library tells at `info` of each exchange of keys, outside of any span: a client could fill the log with that.
+    let library = if settings.level == Level::INFO { Level::WARN } else { settings.level };
+    let which = Targets::new().with_default(settings.level).with_target("russh", library);
     let log = tracing_subscriber::fmt().with_max_level(settings.level).with_writer(std::io::stderr);
     match settings.format {
-        Format::Text => log.with_ansi(false).try_init(),
-        Format::Json => log.json().try_init(),
+        Format::Text => log.with_ansi(false).finish().with(which).try_init(),
+        Format::Json => log.json().finish().with(which).try_init(),
     }
     .map_err(|_| AlreadyStarted)
 }

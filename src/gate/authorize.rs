@@ -10,6 +10,7 @@ use super::decide::{self, Trace};
 use super::refusal::Reason;
 use super::{Code, Declined, Gate, Principal, Refusal};
 use crate::audit::{Ended, Event, Source, Subject, new_id};
+use crate::model::key_name::KeyName;
 use crate::model::protocol::GitProtocol;
 use crate::model::public_key::PublicKey;
 use crate::model::repo_path::RepoPath;
@@ -94,12 +95,14 @@ impl Fetch {
         let now = Timestamp::now();
         let found = self.gate.lookup.at_once(|at| {
             let record = at.key(&self.key.fingerprint())?.filter(|record| record.key == self.key);
-            Ok(record.map_or(Err(Reason::Removed), |record| self.still_permits(&record, now, at)))
+            let Some(record) = record else { return Ok(Err(Withdrawn { reason: Reason::Removed, key: None })) };
+            let permits = self.still_permits(&record, now, at);
+            Ok(permits.map_err(|reason| Withdrawn { reason, key: Some(record.name) }))
         });
         match found {
             // Another process has the registry, and decides from now on. What was begun here may end here, in the time that it has.
             Err(_) if self.gate.lookup.is_closed() => Ok(()),
-            found => found.map_err(Reason::from).flatten().map_err(Withdrawn),
+            found => found.map_err(|unavailable| Withdrawn { reason: unavailable.into(), key: None }).flatten(),
         }
     }
 
@@ -137,7 +140,10 @@ impl Fetch {
             Unserved::TimedOut => Reason::TimedOut { repo },
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
-            Unserved::Withdrawn(Withdrawn(reason)) => reason,
+            Unserved::Withdrawn(Withdrawn { reason, key }) => {
+                self.subject.key = key.or_else(|| self.subject.key.take());
+                reason
+            }
         };
         self.told = Some(reason.code());
         Refusal::new(&self.id, &self.subject, &reason)
@@ -163,7 +169,11 @@ impl Fetch {
 
 /// Why a permission is one no more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Withdrawn(Reason);
+pub struct Withdrawn {
+    reason: Reason,
+    /// What the key is called by now.
+    key: Option<KeyName>,
+}
 
 /// Why a permitted fetch came to no good end.
 #[derive(Debug, Clone, PartialEq, Eq)]

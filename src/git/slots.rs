@@ -114,6 +114,7 @@ impl Slots {
     /// Joins the queue. Others who wait for the same work find its place by the label.
     pub(super) fn ask(&self, work: Work, label: Option<[u8; 32]>) -> Result<Place, Full> {
         let (tell, granted) = oneshot::channel();
+        let key = work.key.clone();
         let mut queue = self.lock();
         let number = queue.next;
         queue.next += 1;
@@ -127,7 +128,7 @@ impl Slots {
         }
         queue.dispatch(&self.settings);
         let place = Place { slots: self.clone(), work: Some(work), number, granted };
-        let full = queue.ahead(number).is_some() && queue.waiting() > self.settings.queue;
+        let full = queue.ahead(number).is_some() && queue.waiting() > self.settings.queue && !queue.crowd_out(&key);
         // Before the place goes, which leaves the queue.
         drop(queue);
         if full { Err(Full) } else { Ok(place) }
@@ -170,6 +171,18 @@ impl Queue {
             if turn == own { 0 } else { waiting.min(index + usize::from(turn < own)) }
         });
         Some(index + others.sum::<usize>())
+    }
+
+    /// Makes room for one of this key: the last of the key that has the most in the queue goes, unless that is this one.
+    fn crowd_out(&mut self, key: &str) -> bool {
+        let own = self.waiting.get(key).map_or(0, VecDeque::len);
+        let most = self.waiting.values_mut().max_by_key(|waiters| waiters.len());
+        // Its place hears that nothing comes any more.
+        let Some(last) = most.filter(|waiters| waiters.len() > own).and_then(VecDeque::pop_back) else { return false };
+        if let Some(label) = last.label {
+            self.labels.remove(&label);
+        }
+        true
     }
 
     /// Gives out what is free. A key that had its turn goes to the end; one that cannot go yet keeps its place.

@@ -64,7 +64,11 @@ pub(super) async fn wait(
             slot = place.granted() => {
                 clocks.moved();
                 fetch.recheck().map_err(|withdrawn| NoSlot::Not(Unserved::Withdrawn(withdrawn)))?;
-                return slot.ok_or(NoSlot::Not(Unserved::Busy));
+                // The queue was full, and others had less in it.
+                return slot.ok_or_else(|| {
+                    git.meter.met(Limit::Queue);
+                    NoSlot::Not(Unserved::Busy)
+                });
             }
             () = tokio::time::sleep_until(news) => {
                 news = Instant::now() + NEWS;

@@ -4,6 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use crate::faults::{site, slow_packs};
 use crate::harness::{Gateway, plain_git, run, wait_until};
 use crate::storms::holds_a_slot;
 use crate::tree::gits;
@@ -27,25 +28,27 @@ impl Open {
         self.0.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
     }
 
+    /// A line; `None` for a flush.
+    fn line(&mut self) -> Option<String> {
+        let out = self.0.stdout.as_mut().unwrap();
+        let mut head = [0; 4];
+        out.read_exact(&mut head).unwrap();
+        let length = usize::from_str_radix(std::str::from_utf8(&head).unwrap(), 16).unwrap();
+        let mut line = vec![0; length.saturating_sub(4)];
+        out.read_exact(&mut line).unwrap();
+        (length > 0).then(|| String::from_utf8_lossy(&line).into_owned())
+    }
+
     /// An answer, up to its flush; or an error line, with which it is over.
     fn hears(&mut self) -> String {
-        let out = self.0.stdout.as_mut().unwrap();
         let mut said = String::new();
-        loop {
-            let mut head = [0; 4];
-            out.read_exact(&mut head).unwrap();
-            let length = usize::from_str_radix(std::str::from_utf8(&head).unwrap(), 16).unwrap();
-            if length == 0 {
-                return said;
-            }
-            let mut line = vec![0; length.saturating_sub(4)];
-            out.read_exact(&mut line).unwrap();
-            let line = String::from_utf8_lossy(&line).into_owned();
+        while let Some(line) = self.line() {
             said.push_str(&line);
             if line.starts_with("ERR ") {
-                return said;
+                break;
             }
         }
+        said
     }
 
     fn ends(mut self) -> Option<i32> {
@@ -163,4 +166,83 @@ fn what_was_permitted_outlives_an_upgrade() {
     assert!(said.contains("PACK"), "{said}");
     assert_eq!(open.ends(), Some(0));
     gateway.first_ended();
+}
+
+/// Two answers that are asked for together are given one after the other, and each is asked about when its turn comes.
+#[test]
+fn what_is_asked_behind_a_pack_is_decided_when_its_turn_comes() {
+    let (gateway, bare, key) = site(None, slow_packs);
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let (mut open, _) = Open::new(&gateway, &key, 2);
+    open.says(&format!("{}{LIST}", fetch(tip.trim())));
+    // The rest of it, 12 MiB, is on its way and not read.
+    while !open.line().unwrap().contains("PACK") {}
+    gateway.pullgate(["key", "rename", "acme/ci", "robot"]).ok();
+    gateway.pullgate(["key", "suspend", "acme/robot"]).ok();
+    assert!(open.hears().len() > 12 << 20, "a transfer that runs is not cut");
+    let said = open.hears();
+    assert!(said.starts_with("ERR key acme/robot") && said.contains("[suspended]"), "{said}");
+}
+
+/// A client of version 0 says that it wants its pack when it knows how shallow it will be, as late as it likes.
+#[test]
+fn a_shallow_clone_of_version_0_is_asked_about_before_its_pack() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let (mut open, _) = Open::new(&gateway, &key, 0);
+    let want = format!("want {} side-band-64k ofs-delta\n", tip.trim());
+    open.says(&format!("{:04x}{want}000ddeepen 1\n0000", want.len() + 4));
+    assert!(open.hears().starts_with("shallow "));
+    gateway.pullgate(["key", "suspend", "acme/ci"]).ok();
+    open.says("0009done\n");
+    let said = open.hears();
+    assert!(said.starts_with("ERR key acme/ci") && said.contains("[suspended]"), "{said}");
+    assert_eq!(open.ends(), Some(128));
+}
+
+/// A repository may begin to borrow after somebody's permission was decided, who may not have what it borrows.
+#[test]
+fn what_is_kept_with_borrowed_objects_is_for_those_who_may_have_these() {
+    let gateway = Gateway::start();
+    let app = gateway.repo("acme/app");
+    let lib = gateway.repo("acme/lib");
+    let (one, both) = (gateway.key("one", &["acme/app"]), gateway.key("both", &["acme/app", "acme/lib"]));
+    let tree = run(plain_git(&lib).args(["rev-parse", "main^{tree}"])).ok();
+    let secret = run(plain_git(&lib).args(["commit-tree", "-m", "only in lib", tree.trim()])).ok();
+    let (mut open, _) = Open::new(&gateway, &one, 2);
+    std::fs::create_dir_all(app.join("objects/info")).unwrap();
+    std::fs::write(app.join("objects/info/alternates"), "../../lib.git/objects\n").unwrap();
+    let (mut may, _) = Open::new(&gateway, &both, 2);
+    may.says(&fetch(secret.trim()));
+    assert!(may.hears().contains("PACK"));
+    open.says(&fetch(secret.trim()));
+    let said = open.hears();
+    assert!(said.starts_with("ERR ") && !said.contains("PACK"), "{said}");
+}
+
+/// A request that is too long to be looked at as a whole is one request all the same.
+#[test]
+fn a_long_request_keeps_its_slot() {
+    let gateway = Gateway::start_with(|config| config.replace("slots = 0", "slots = 1"));
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+    let (mut open, _) = Open::new(&gateway, &key, 2);
+    let wants = format!("0032want {}\n", tip.trim()).repeat(8000);
+    open.says(&format!("0012command=fetch\n0001{wants}"));
+    let running = || {
+        let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
+        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["running"].as_u64().unwrap()
+    };
+    wait_until("it has its slot", || running() == 1);
+    for _ in 0..20 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        assert_eq!(running(), 1, "while it is not at its end");
+    }
+    open.says("0009done\n0000");
+    assert!(open.hears().contains("PACK"));
+    wait_until("it gave it back", || running() == 0);
 }

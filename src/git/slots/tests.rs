@@ -47,6 +47,26 @@ fn keys_take_turns() {
     assert_eq!(order, "abcaba");
 }
 
+/// A key that fills the queue crowds itself out, and nobody else.
+#[test]
+fn who_has_the_most_in_a_full_queue_makes_room() {
+    let slots = slots(1, 1, 1);
+    let running = now(&mut slots.ask(work("a", "r"), None).unwrap()).unwrap();
+    let mut many: Vec<_> = (0..10).map(|_| slots.ask(work("a", "r"), None).unwrap()).collect();
+    assert!(slots.ask(work("a", "r"), None).is_err(), "it is its own queue");
+    let mut others: Vec<_> = ["b", "c"].into_iter().map(|key| slots.ask(work(key, "r"), None).unwrap()).collect();
+    assert_eq!((slots.counts(), others[0].ahead(), others[1].ahead()), ((1, 10), 1, 2));
+    let gone = |place: &mut Place| matches!(place.granted.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+    assert_eq!(
+        many.iter_mut().map(|place| gone(place)).collect::<Vec<_>>(),
+        [[false; 8].as_slice(), &[true; 2]].concat()
+    );
+    drop(many.split_off(8));
+    assert_eq!(slots.counts(), (1, 10));
+    drop(running);
+    assert!(now(&mut many[0]).is_some() && now(&mut others[0]).is_some());
+}
+
 #[test]
 fn no_key_and_no_repository_has_them_all() {
     let slots = slots(3, 2, 2);
@@ -74,7 +94,7 @@ fn who_is_one_too_many_hears_it() {
     let slots = slots(1, 1, 1);
     let _running = now(&mut slots.ask(work("a", "r"), None).unwrap()).unwrap();
     let waiting: Vec<_> = (0..10).map(|_| slots.ask(work("a", "r"), None).unwrap()).collect();
-    assert_eq!(slots.ask(work("b", "r"), None).unwrap_err(), Full);
+    assert_eq!(slots.ask(work("a", "r"), None).unwrap_err(), Full);
     assert_eq!(slots.counts(), (1, 10));
     drop(waiting);
     assert_eq!(slots.counts(), (1, 0));

@@ -22,6 +22,9 @@ pub enum Asked {
     Own(&'static str),
 }
 
+/// What the lines of a clone before its flush begin with. git dies of any other at once, and says so.
+const CLONES: [&str; 4] = ["want ", "shallow ", "deepen", "filter "];
+
 /// Tells when it is worth asking what the words of a client come to, which takes as long as there are words. Each line is looked
 /// at once here, however small the pieces are that it comes in.
 #[derive(Debug, Default)]
@@ -43,9 +46,13 @@ impl Ripe {
                 return rest.len() >= 4 && pkt_line::length(rest).is_none();
             };
             self.seen = words.len() - more.len();
+            let goes_on = match line {
+                Line::Text(text) => CLONES.iter().any(|word| text.starts_with(word.as_bytes())),
+                Line::Delimiter | Line::Flush => false,
+            };
             // What follows the flush decides with its first line.
             self.flushed |= line == Line::Flush;
-            if self.flushed {
+            if self.flushed || !goes_on {
                 return true;
             }
         }

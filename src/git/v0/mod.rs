@@ -120,7 +120,7 @@ impl<O: Outbound> Talk<'_, O> {
     async fn share(&mut self, question: &Question, deepens: bool) -> Next {
         let Self { git, fetch, inbound, outbound, clocks, words, .. } = self;
         let (watch, quiet) = (inbound.watch(), turn::is_quiet(words));
-        let mut shared = Shared::new(*outbound, inbound, deepens);
+        let mut shared = Shared::new(fetch, *outbound, inbound, deepens);
         let relayed = relay::answer(git, fetch, question, quiet, clocks, &watch, &mut shared).await;
         let Shared { shallow, more_words, bytes_in, bytes_out, stopped, .. } = shared;
         self.bytes_in += bytes_in;
@@ -133,6 +133,9 @@ impl<O: Outbound> Talk<'_, O> {
                 self.shallow = shallow;
                 self.words = [words.as_ref(), &more_words].concat().into();
                 Next::Own("negotiation")
+            }
+            (Relayed::Broken(..), Some(Stopped::Withdrawn(withdrawn))) => {
+                Next::Over(Ended::Failed, Unserved::Withdrawn(withdrawn), None)
             }
             (Relayed::Broken(..), Some(Stopped::NotAnAnswer)) => {
                 tracing::warn!("what git answered to a clone is no answer to it");

@@ -4,11 +4,13 @@ use bytes::{Bytes, BytesMut};
 
 use super::ask;
 use super::reframe::{Part, Reframer};
+use crate::gate::{Fetch, Withdrawn};
 use crate::git::inbound::Inbound;
 use crate::git::{Gone, Outbound};
 
 /// The way to a client that reads an old version, for an answer of version 2.
 pub(super) struct Shared<'a, O> {
+    fetch: &'a Fetch,
     outbound: &'a mut O,
     inbound: &'a mut Inbound,
     reframer: Reframer,
@@ -23,17 +25,20 @@ pub(super) struct Shared<'a, O> {
 }
 
 /// Why an answer is not given to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stopped {
     /// The client has something already, and says what.
     Negotiates,
     /// What was kept is no answer to a clone.
     NotAnAnswer,
+    /// When the client said that it wants the pack, it might not have it any more.
+    Withdrawn(Withdrawn),
 }
 
 impl<'a, O: Outbound> Shared<'a, O> {
-    pub(super) fn new(outbound: &'a mut O, inbound: &'a mut Inbound, deepens: bool) -> Self {
+    pub(super) fn new(fetch: &'a Fetch, outbound: &'a mut O, inbound: &'a mut Inbound, deepens: bool) -> Self {
         Self {
+            fetch,
             outbound,
             inbound,
             reframer: Reframer::new(deepens),
@@ -83,6 +88,9 @@ impl<O: Outbound> Outbound for Shared<'_, O> {
                     self.shallow = bytes.clone();
                     self.give(bytes).await?;
                     self.done().await?;
+                    if let Err(withdrawn) = self.fetch.recheck() {
+                        return self.stop(Stopped::Withdrawn(withdrawn));
+                    }
                 }
                 None => {}
             }

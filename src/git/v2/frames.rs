@@ -92,6 +92,11 @@ impl Splitter {
         None
     }
 
+    /// Whether a part of a request went out already whose end is still to come.
+    pub fn is_within(&self) -> bool {
+        self.long
+    }
+
     /// What is left when no more comes.
     pub fn rest(&mut self) -> Option<Piece> {
         self.scanned = 0;

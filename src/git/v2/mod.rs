@@ -42,16 +42,6 @@ enum Turn {
     Own(Bytes, u64, Weight),
 }
 
-impl Turn {
-    /// Whether something is asked with it: a farewell asks nothing.
-    fn asks(&self) -> bool {
-        match self {
-            Self::Fetch(..) | Self::Refs(..) => true,
-            Self::Own(bytes, ..) => bytes != FLUSH,
-        }
-    }
-}
-
 /// What a request costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
@@ -158,17 +148,18 @@ impl<O: Outbound> Talk<'_, O> {
         loop {
             if turn.is_none() && self.own.as_ref().is_none_or(Own::took_all) {
                 turn = self.next_turn();
-                if turn.as_ref().is_some_and(Turn::asks) {
-                    self.still_permitted()?;
-                }
             }
-            if self.own.as_ref().is_some_and(Own::is_done) {
+            if self.own.as_ref().is_some_and(Own::is_done) && !self.splitter.is_within() {
                 self.slot = None;
             }
             turn = match turn {
                 // A flush alone is the client's farewell.
                 Some(Turn::Own(bytes, 0, _)) if self.own.is_none() && bytes == FLUSH => return Ok(()),
                 Some(Turn::Own(bytes, requests, weight)) => {
+                    // A farewell asks nothing.
+                    if bytes != FLUSH {
+                        self.still_permitted()?;
+                    }
                     if weight == Weight::Heavy && bytes != FLUSH && self.slot.is_none() {
                         self.slot = Some(self.my_turn(&bytes).await?);
                     }
@@ -192,6 +183,7 @@ impl<O: Outbound> Talk<'_, O> {
                     }
                 }
                 Some(Turn::Refs(ask, asked)) if self.own.as_ref().is_none_or(Own::is_done) => {
+                    self.still_permitted()?;
                     if self.refs(&ask).await? { None } else { Some(Turn::Own(asked, 1, Weight::Light)) }
                 }
                 waiting @ (Some(Turn::Fetch(..) | Turn::Refs(..)) | None) => {

@@ -107,6 +107,11 @@ async fn label_of(git: &Git, fetch: &Fetch, question: &Question) -> Result<[u8; 
     add(b"answer of version 2 to a fetch");
     add(git.program.version().as_bytes());
     add(&stamps.repository);
+    // Those that the permission is about: whoever may not have them is given nothing that was made with them, although the
+    // repository borrows them by now.
+    for other in fetch.repo().borrows() {
+        add(other.as_str().as_bytes());
+    }
     add(&question.bytes);
     if question.needs_refs {
         add(&stamps.refs);
