@@ -57,10 +57,7 @@ fn who_has_the_most_in_a_full_queue_makes_room() {
     let mut others: Vec<_> = ["b", "c"].into_iter().map(|key| slots.ask(work(key, "r"), None).unwrap()).collect();
     assert_eq!((slots.counts(), others[0].ahead(), others[1].ahead()), ((1, 10), 1, 2));
     let gone = |place: &mut Place| matches!(place.granted.try_recv(), Err(oneshot::error::TryRecvError::Closed));
-    assert_eq!(
-        many.iter_mut().map(|place| gone(place)).collect::<Vec<_>>(),
-        [[false; 8].as_slice(), &[true; 2]].concat()
-    );
+    assert_eq!(many.iter_mut().map(gone).collect::<Vec<_>>(), [[false; 8].as_slice(), &[true; 2]].concat());
     drop(many.split_off(8));
     assert_eq!(slots.counts(), (1, 10));
     drop(running);
