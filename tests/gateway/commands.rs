@@ -43,6 +43,8 @@ fn names(gateway: &Gateway, refusal: &str) -> Vec<(&'static str, String)> {
 /// Programs that would ask another machine or the service manager, and what stands in for them: the far end is this machine.
 const STAND_INS: &[(&str, &str)] = &[
     ("ssh", "shift; exec sh -c \"$*\""),
+    // One user does it all here.
+    ("sudo", "shift 2; exec \"$@\""),
     ("gh", "echo \"$(cut -d' ' -f1,2 gh.pub) a title\""),
     (
         "curl",
