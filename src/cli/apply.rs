@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::declared::{Declared, current};
-use super::io::{Io, Stop, read_text};
+use super::io::{Io, Stop, read_all};
 use super::plan::{Action, Line, Plan, plan};
 use super::{Context, Session};
 use crate::admin::fault::{Fault, Kind};
@@ -112,7 +112,8 @@ impl Args {
 
     fn read(&self, io: &mut Io<'_>) -> Result<Declared, Stop> {
         let file = self.file.display();
-        let text = read_text(&self.file, io)?;
+        let text = String::from_utf8(read_all(&self.file, io)?)
+            .map_err(|_| Fault::new(Kind::Invalid, format!("{file} is not UTF-8, as TOML has to be")))?;
         Declared::parse(&text).map_err(|why| {
             Fault::new(Kind::Invalid, format!("{file}, {why}"))
                 .hint("`pullgate export` shows what such a file looks like")

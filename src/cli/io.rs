@@ -70,8 +70,8 @@ pub(super) fn unreadable(place: &Path, error: &io::Error) -> Fault {
     Fault::new(kind, format!("{} cannot be read: {error}", place.display()))
 }
 
-/// All of a file of text, or of standard input for `-`; of at most 1 GiB, which is a million keys.
-pub(super) fn read_text(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
+/// All of a file, or of standard input for `-`; of at most 1 GiB, which is a million keys.
+pub(super) fn read_all(place: &Path, io: &mut Io<'_>) -> Result<Vec<u8>, Stop> {
     const MOST: u64 = 1 << 30;
     let mut bytes = Vec::new();
     let read = match place == Path::new("-") {
@@ -82,7 +82,7 @@ pub(super) fn read_text(place: &Path, io: &mut Io<'_>) -> Result<String, Stop> {
     if read as u64 > MOST {
         return Err(Fault::new(Kind::Invalid, format!("{} is larger than 1 GiB", place.display())).into());
     }
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(bytes)
 }
 
 /// A write to one of the streams that failed.

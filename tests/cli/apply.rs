@@ -250,6 +250,9 @@ fn a_declaration_may_come_from_standard_input() {
     assert!(ran.code == 0 && ran.out.contains("+ account beta"), "{ran}");
     let missing = site.run(&["apply", "none.toml"]);
     assert!(missing.code == 3 && missing.err.contains("hint: name the file, or - for standard input"), "{missing}");
+    std::fs::write(site.path("latin-1.toml"), b"accounts = [\"acme\"] # caf\xe9\n").unwrap();
+    let latin = site.run(&["apply", "latin-1.toml"]);
+    assert!(latin.code == 2 && latin.err.contains("latin-1.toml is not UTF-8"), "{latin}");
     let wrong = site.run_with(&["apply", "-"], "nonsense");
     assert!(wrong.code == 2 && wrong.err.contains("-, line 1: "), "{wrong}");
 }

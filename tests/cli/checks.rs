@@ -228,7 +228,9 @@ fn host_keys_belong_to_who_serves() {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    chown(site.path("keys"), Some(65534), Some(65534)).unwrap();
+    for folder in ["keys", "state"] {
+        chown(site.path(folder), Some(65534), Some(65534)).unwrap();
+    }
     let found = site.run(&["check"]);
     assert!(found.code == 2 && found.out.contains("ssh_host_ed25519_key.next cannot be read by the daemon"), "{found}");
     std::fs::remove_file(&next).unwrap();

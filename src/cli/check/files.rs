@@ -71,11 +71,12 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
     if !path.exists() {
         return vec![Finding::ok(subject, format!("{} is made at the first start", path.display()))];
     }
-    let keeper = match folder(subject, path) {
-        Ok(meta) => meta,
+    let mut found = match folder(subject, path) {
+        Ok(meta) => vec![owner(subject, path, &meta)],
         Err(finding) => return vec![finding],
     };
-    let mut found = vec![owner(subject, path, &keeper)];
+    // Whose the state is, is who serves.
+    let keeper = config.state_dir.metadata().map_or(0, |meta| meta.uid());
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) => {
@@ -93,7 +94,7 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
                 format!("the private key {} is open to others (mode {:o})", file.display(), meta.mode() & 0o777),
                 format!("chmod 600 {}; if others could read it, replace it", file.display()),
             )),
-            Ok(meta) if private => found.extend(out_of_reach(subject, &file, &meta, keeper.uid())),
+            Ok(meta) if private => found.extend(out_of_reach(subject, &file, &meta, keeper)),
             Ok(_) => {}
             Err(error) => found.push(Finding::error(
                 subject,
@@ -105,12 +106,14 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// A private key that the daemon cannot read: its user owns the folder.
+/// A private key that the daemon cannot read.
 fn out_of_reach(subject: &str, key: &Path, meta: &Metadata, keeper: u32) -> Option<Finding> {
     let why = match std::fs::File::open(key) {
         Err(error) => error.to_string(),
         // Root reads everything, and is not the one who serves.
-        Ok(_) if keeper != 0 && meta.uid() != keeper => format!("it belongs to {}", user_name(meta.uid())),
+        Ok(_) if geteuid().is_root() && keeper != 0 && meta.uid() != keeper => {
+            format!("it belongs to {}", user_name(meta.uid()))
+        }
         Ok(_) => return None,
     };
     let fact = format!("the private key {} cannot be read by the daemon: {why}", key.display());

@@ -15,7 +15,7 @@ use clap::Subcommand;
 use super::Context;
 use super::apply::{Apply, Skipped};
 use super::declared::current;
-use super::io::{Stop, read_text};
+use super::io::{Stop, read_all};
 use crate::admin::fault::{Fault, Kind};
 use crate::model::grant::Grant;
 use crate::model::name::AccountName;
@@ -89,7 +89,9 @@ impl Verb {
     pub(super) fn run(self, context: &mut Context<'_, '_>) -> Result<(), Stop> {
         match self {
             Self::AuthorizedKeys(args) => {
-                let text = read_text(&args.file, context.io)?;
+                // Comments may be in any encoding.
+                let bytes = read_all(&args.file, context.io)?;
+                let text = String::from_utf8_lossy(&bytes);
                 args.common.run(&args.file, authorized_keys::drafts(&text), Vec::new(), context)
             }
             Self::Gitolite(args) => {

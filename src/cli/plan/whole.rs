@@ -71,11 +71,9 @@ impl Plan {
         let gone: BTreeSet<&str> =
             have.accounts.iter().map(|account| account.as_str()).filter(|account| !kept.contains(account)).collect();
         let kept: BTreeSet<_> = want.groups.iter().map(|group| (&group.account, &group.name)).collect();
+        let groups: BTreeSet<_> = have.groups.iter().map(|group| (&group.account, &group.name)).collect();
         let group_goes = |grant: &Grant| match grant {
-            Grant::Group(account, group) => {
-                !kept.contains(&(account, group))
-                    && have.groups.iter().any(|had| (&had.account, &had.name) == (account, group))
-            }
+            Grant::Group(account, group) => groups.contains(&(account, group)) && !kept.contains(&(account, group)),
             Grant::Repo(_) | Grant::Glob(_) => false,
         };
         // What is left out, and what the file has of it: the first, and how many more.
