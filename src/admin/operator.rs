@@ -5,7 +5,6 @@ use std::fmt;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Mode;
 use rustix::process::geteuid;
 
 use crate::model::text::printable;
@@ -84,6 +83,12 @@ pub enum NotAllowed {
     },
 }
 
+/// Whether others than the owner of something with this mode can write to it.
+#[must_use]
+pub fn others_write(mode: u32) -> bool {
+    mode & 0o022 != 0
+}
+
 /// Somebody who may administer.
 ///
 /// Promise: the kernel said who it is, and the uid is allowed. There are two makers: [`Operator::from_peer`] asks for the
@@ -130,7 +135,7 @@ impl Operator {
         if stat.st_uid != me.uid {
             return Err(NotAllowed::NotOwner { folder, owner: user_name(stat.st_uid), who: me.name });
         }
-        if Mode::from_raw_mode(stat.st_mode).intersects(Mode::WGRP | Mode::WOTH) {
+        if others_write(stat.st_mode) {
             return Err(NotAllowed::Open { folder });
         }
         Ok(me)

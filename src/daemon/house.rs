@@ -14,6 +14,7 @@ use super::explain::GateExplainer;
 use super::keeper::GitKeeper;
 use super::reload::Reloader;
 use super::repos::StoreRepos;
+use crate::admin::operator::others_write;
 use crate::admin::{Admin, chain};
 use crate::audit::Audit;
 use crate::audit::journald::SOCKET;
@@ -177,7 +178,7 @@ impl Shell {
         raise_descriptors();
         for folder in [config.state_dir.clone(), config.registry_dir()] {
             // One that is not there is made, for its owner alone.
-            if folder.metadata().is_ok_and(|meta| meta.mode() & 0o022 != 0) {
+            if folder.metadata().is_ok_and(|meta| others_write(meta.mode())) {
                 return Err(BuildError::Open(folder));
             }
         }

@@ -7,14 +7,12 @@ use std::path::Path;
 use rustix::process::geteuid;
 
 use super::Finding;
-use crate::admin::operator::user_name;
+use crate::admin::operator::{others_write, user_name};
 use crate::audit::journald;
 use crate::daemon::config::{AuditTo, Config};
 
 /// Permission bits for everybody but the owner.
 const OTHERS: u32 = 0o077;
-/// The bits among them that let somebody write.
-const OTHERS_WRITE: u32 = 0o022;
 
 pub(super) fn state_dir(config: &Config) -> Vec<Finding> {
     let subject = "state_dir";
@@ -124,7 +122,7 @@ pub(super) fn audit_file(config: &Config) -> Vec<Finding> {
     let subject = "audit.file";
     let path = &config.audit_file;
     match path.metadata() {
-        Ok(meta) if meta.mode() & OTHERS_WRITE != 0 => vec![Finding::error(
+        Ok(meta) if others_write(meta.mode()) => vec![Finding::error(
             subject,
             format!("{} can be written by others", path.display()),
             format!("chmod go-w {}; what is in it proves nothing", path.display()),
@@ -247,7 +245,7 @@ fn owner(subject: &str, path: &Path, meta: &Metadata) -> Finding {
 fn closed(subject: &str, path: &Path, meta: &Metadata) -> Option<Finding> {
     let mode = meta.mode() & 0o777;
     let remedy = format!("chmod 700 {}", path.display());
-    if mode & OTHERS_WRITE != 0 {
+    if others_write(mode) {
         return Some(Finding::error(
             subject,
             format!("{} can be written by others (mode {mode:o})", path.display()),

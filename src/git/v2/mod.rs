@@ -157,11 +157,11 @@ impl<O: Outbound> Talk<'_, O> {
                 Some(Turn::Own(bytes, 0, _)) if self.own.is_none() && bytes == FLUSH => return Ok(()),
                 Some(Turn::Own(bytes, requests, weight)) => {
                     // A farewell asks nothing.
-                    if bytes != FLUSH {
-                        self.still_permitted()?;
-                    }
-                    if weight == Weight::Heavy && bytes != FLUSH && self.slot.is_none() {
+                    let asks = bytes != FLUSH;
+                    if asks && weight == Weight::Heavy && self.slot.is_none() {
                         self.slot = Some(self.my_turn(&bytes).await?);
+                    } else if asks {
+                        self.still_permitted()?;
                     }
                     if self.own.is_none() {
                         let told = self.known.as_ref().map(|known| known.bytes.clone());
