@@ -134,6 +134,7 @@ impl Apply {
         let policy = context.load()?.keys;
         let Plan { lines, changes, .. } = plan(&have, &want, self.prune, &policy)?;
         let stays = lines.is_empty()
+            && !self.json
             && self.whole
             && !self.prune
             && plan(&have, &want, true, &policy).map_or(true, |more| !more.lines.is_empty());

@@ -26,8 +26,7 @@ pub fn exact(text: &str) -> Result<IpNet, String> {
 
 /// `::ffff:192.0.2.0/120` as the network of IPv4 that it is: a client's address is compared as one of IPv4, whatever socket it came
 /// in by, and the other form would never fit.
-#[must_use]
-pub fn plain(network: IpNet) -> IpNet {
+fn plain(network: IpNet) -> IpNet {
     let IpNet::V6(v6) = network else { return network };
     let prefix = v6.prefix_len().checked_sub(MAPPED);
     let v4 = v6.addr().to_ipv4_mapped().zip(prefix).map(|(address, prefix)| Ipv4Net::new(address, prefix));

@@ -53,6 +53,7 @@ impl BareRepo {
     /// When one of its folders cannot be read.
     pub fn summary(&self) -> Result<Summary, StoreError> {
         let health = self.health()?;
+        let head = self.read_whole("HEAD");
         let mut summary = Summary {
             head: None,
             branches: None,
@@ -62,13 +63,13 @@ impl BareRepo {
             bitmap: health.bitmap,
             commit_graph: health.commit_graph,
             unread: None,
-            broken: self.broken(),
+            broken: head.as_ref().ok().and_then(|head| fault_of(head)),
         };
         if kind_of(self.dir(), "reftable")?.is_some() {
             summary.unread = Some("its refs are in a reftable, which only git reads".to_owned());
             return Ok(summary);
         }
-        match self.read_whole("HEAD") {
+        match head {
             Ok(bytes) => summary.head = branch_of(&bytes),
             Err(_) => summary.unread = Some("its HEAD is no file that can be read".to_owned()),
         }
@@ -83,21 +84,22 @@ impl BareRepo {
         }
         Ok(summary)
     }
-}
 
-impl BareRepo {
-    /// Why git takes it for no repository: what is in its HEAD (`validate_headref` in git's path.c). `None` also where that cannot
-    /// be read.
+    /// Why git takes it for no repository, as [`Summary::broken`]; `None` also where its HEAD cannot be read.
     #[must_use]
     pub fn broken(&self) -> Option<&'static str> {
-        let head = self.read_whole("HEAD").ok()?;
-        let is_object = |text: &[u8]| matches!(text.len(), 40 | 64) && text.iter().all(u8::is_ascii_hexdigit);
-        let good = match head.strip_prefix(b"ref:") {
-            Some(name) => name.trim_ascii_start().starts_with(b"refs/"),
-            None => is_object(head.trim_ascii_end()),
-        };
-        (!good).then_some("its HEAD names neither a ref nor a commit")
+        fault_of(&self.read_whole("HEAD").ok()?)
     }
+}
+
+/// What git does not take about what is in HEAD (`validate_headref` in git's path.c).
+fn fault_of(head: &[u8]) -> Option<&'static str> {
+    let is_object = |text: &[u8]| matches!(text.len(), 40 | 64) && text.iter().all(u8::is_ascii_hexdigit);
+    let good = match head.strip_prefix(b"ref:") {
+        Some(name) => name.trim_ascii_start().starts_with(b"refs/"),
+        None => is_object(head.trim_ascii_end()),
+    };
+    (!good).then_some("its HEAD names neither a ref nor a commit")
 }
 
 /// The branch that is named by what is in HEAD (gitrepository-layout(5)).

@@ -57,6 +57,12 @@ impl Open {
     }
 }
 
+/// How many are `running` or `waiting`.
+fn slots(gateway: &Gateway, word: &str) -> u64 {
+    let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
+    serde_json::from_str::<serde_json::Value>(&shown).unwrap()[word].as_u64().unwrap()
+}
+
 const LIST: &str = "0014command=ls-refs\n00010000";
 
 fn fetch(tip: &str) -> String {
@@ -123,9 +129,8 @@ fn who_waited_for_a_slot_is_asked_for_again() {
         (copy, std::thread::spawn(move || run(&mut git)))
     });
     wait_until("four wait", || {
-        let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
         // Of equal fetches of version 0 and 2 one waits for both.
-        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["waiting"] == 3
+        slots(&gateway, "waiting") == 3
     });
     gateway.pullgate(["key", "suspend", "acme/ci"]).ok();
     holder.kill().unwrap();
@@ -153,10 +158,7 @@ fn what_was_permitted_outlives_an_upgrade() {
     let mut git = gateway.git_command(&key);
     git.args(["clone", "-q", "--depth=1", &gateway.url("acme/app"), "waits"]);
     let waiting = std::thread::spawn(move || run(&mut git));
-    wait_until("it waits", || {
-        let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
-        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["waiting"] == 1
-    });
+    wait_until("it waits", || slots(&gateway, "waiting") == 1);
     gateway.upgrade();
     holder.kill().unwrap();
     holder.wait().unwrap();
@@ -233,10 +235,7 @@ fn a_long_request_keeps_its_slot() {
     let (mut open, _) = Open::new(&gateway, &key, 2);
     let wants = format!("0032want {}\n", tip.trim()).repeat(8000);
     open.says(&format!("0012command=fetch\n0001{wants}"));
-    let running = || {
-        let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
-        serde_json::from_str::<serde_json::Value>(&shown).unwrap()["running"].as_u64().unwrap()
-    };
+    let running = || slots(&gateway, "running");
     wait_until("it has its slot", || running() == 1);
     for _ in 0..20 {
         std::thread::sleep(std::time::Duration::from_millis(50));
