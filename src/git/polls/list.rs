@@ -26,6 +26,8 @@ struct Head {
 const FLUSH: &[u8] = b"0000";
 /// An answer of so many bytes and fewer is given in one piece.
 const SHORT: usize = 16 * 1024;
+/// About how many bytes are written anew at a time: what goes into one packet with the line that is over it.
+const PIECE: usize = 31 * 1024;
 
 /// The text of a line: `NAME[ symref-target:REF][ peeled:OBJECT]` behind the object's name.
 struct Parts<'a> {
@@ -97,9 +99,9 @@ impl RefList {
         (self.bytes.len() + self.starts.len() * size_of::<u32>()) as u64
     }
 
-    /// The answer to a question, in pieces and with its flush.
-    #[must_use]
-    pub fn answer(&self, ask: &Ask) -> Vec<Bytes> {
+    /// The answer to a question, in pieces and with its flush. What has to be written anew is so when it is its turn to be sent: a
+    /// client that does not read has one piece of it, and no list of its own.
+    pub fn answer(&self, ask: &Ask) -> impl Iterator<Item = Bytes> {
         let mut ranges = Vec::new();
         if let Some(head) = &self.head
             && ask.wants(b"HEAD")
@@ -108,16 +110,21 @@ impl RefList {
             ranges.push(head.line.clone());
         }
         ranges.extend(self.below_refs(ask));
-        let mut pieces: Vec<Bytes> = if ask.peel && ask.symrefs {
-            // As they are.
-            ranges.into_iter().map(|range| self.bytes.slice(range)).collect()
-        } else {
-            ranges.into_iter().map(|range| self.without(range, ask)).collect()
-        };
-        pieces.retain(|piece| !piece.is_empty());
-        pieces.push(Bytes::from_static(FLUSH));
+        let as_they_are = ask.peel && ask.symrefs;
+        let is_short = ranges.iter().map(Range::len).sum::<usize>() <= SHORT;
+        let mut pieces = ranges
+            .into_iter()
+            .flat_map(move |mut range| {
+                std::iter::from_fn(move || match (range.is_empty(), as_they_are) {
+                    (true, _) => None,
+                    (false, true) => Some(self.bytes.slice(std::mem::take(&mut range))),
+                    (false, false) => Some(self.without(&mut range, ask)),
+                })
+            })
+            .chain(std::iter::once(Bytes::from_static(FLUSH)));
         // Each piece is encrypted and sent by itself, which costs more than to copy a few lines.
-        if pieces.iter().map(Bytes::len).sum::<usize>() <= SHORT { vec![pieces.concat().into()] } else { pieces }
+        let whole: Option<Bytes> = is_short.then(|| pieces.by_ref().collect::<Vec<_>>().concat().into());
+        whole.into_iter().chain(pieces)
     }
 
     /// Where the lines are that are asked for, in their order, each once.
@@ -165,11 +172,11 @@ impl RefList {
         self.starts.get(line).and_then(|start| usize::try_from(*start).ok()).unwrap_or(self.bytes.len() - FLUSH.len())
     }
 
-    /// Lines without what was not asked for.
-    fn without(&self, range: Range<usize>, ask: &Ask) -> Bytes {
-        let mut out = BytesMut::with_capacity(range.len());
-        let mut rest = self.bytes.get(range).unwrap_or_default();
-        while let Some((Line::Text(text), more)) = pkt_line::split(rest) {
+    /// Lines without what was not asked for, up to a piece of them; what is left of the range is behind these.
+    fn without(&self, range: &mut Range<usize>, ask: &Ask) -> Bytes {
+        let mut out = BytesMut::new();
+        let mut rest = self.bytes.get(range.clone()).unwrap_or_default();
+        while let Some((Line::Text(text), more)) = pkt_line::split(rest).filter(|_| out.len() < PIECE) {
             rest = more;
             let Some(parts) = parts(text) else { break };
             let words = [Some(parts.name), parts.target.filter(|_| ask.symrefs), parts.peeled.filter(|_| ask.peel)];
@@ -182,6 +189,8 @@ impl RefList {
             }
             out.put_u8(b'\n');
         }
+        // All of its lines were understood before ([`Self::parse`]); where nothing comes of them, nothing is left either.
+        range.start = if out.is_empty() { range.end } else { range.end - rest.len() };
         out.freeze()
     }
 }
@@ -223,6 +232,17 @@ mod tests {
         assert_eq!(RefList::parse(Bytes::from_static(b"000")), None);
     }
 
+    /// Nobody has a list of its own in memory, whatever it asks for.
+    #[test]
+    fn what_is_written_anew_comes_piece_by_piece() {
+        let names: Vec<String> = (0..5000).map(|n| format!("{A} refs/tags/v{n:04}")).collect();
+        let tags: Vec<String> = names.iter().map(|name| format!("{name} peeled:{A}")).collect();
+        let (tags, plain) = (list(&tags).unwrap(), ask(false, true, false, &[]));
+        let pieces: Vec<Bytes> = tags.answer(&plain).collect();
+        assert!(pieces.iter().all(|piece| piece.len() < 32 * 1024));
+        assert_eq!(String::from_utf8(pieces.concat()).unwrap(), lines(&names) + "0000");
+    }
+
     proptest! {
         /// The same as going through the lines one by one.
         #[test]
@@ -255,7 +275,7 @@ mod tests {
                     expected.push(line(A, name, target, peeled, &ask));
                 }
             }
-            let answer = list(&all).unwrap().answer(&ask).concat();
+            let answer = list(&all).unwrap().answer(&ask).collect::<Vec<_>>().concat();
             prop_assert_eq!(String::from_utf8(answer).unwrap(), lines(&expected) + "0000");
         }
 
