@@ -5,10 +5,11 @@
 //! sends more than a negotiation can need is cut off instead. What all of them have unread is bounded too, by a [`Pool`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// How much a client may send on one channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,28 +28,63 @@ impl Default for Budget {
     }
 }
 
-/// What all clients together may have unread, beyond a share that each channel has to itself. Nobody may have more of it than is
-/// left for the others: one alone half, two a third each, so that one who takes all that may be had does not have others cut. Cheap
-/// to clone.
+/// What all clients together may have unread, beyond a share that each channel has to itself. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Pool {
-    /// Below zero for a moment, when what is taken out is counted before what came in.
-    taken: Arc<AtomicIsize>,
-    most: usize,
+pub struct Pool(Arc<All>);
+
+#[derive(Debug)]
+struct All {
+    taken: Taken,
+    most: AtomicUsize,
 }
 
-impl Pool {
-    /// A pool of so many bytes.
-    #[must_use]
-    pub fn new(most: usize) -> Self {
-        Self { taken: Arc::default(), most }
+/// One of those who share a pool, on any number of channels. None may have more of it than is left for the others: one alone half,
+/// two a third each, so that one who takes all that may be had does not have others cut. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Party {
+    taken: Arc<Taken>,
+    pool: Pool,
+}
+
+/// Bytes of a pool. Below zero for a moment, when what is taken out is counted before what came in.
+#[derive(Debug, Default)]
+struct Taken(AtomicIsize);
+
+impl Taken {
+    /// Counts so many more, or fewer; how many there are then.
+    fn add(&self, more: isize) -> isize {
+        self.0.fetch_add(more, Ordering::AcqRel).saturating_add(more)
     }
 }
 
-impl Default for Pool {
-    /// As much as one client may have, and as much again for the others.
-    fn default() -> Self {
-        Self::new(2 * Budget::default().unread)
+impl Pool {
+    /// As much as one alone may have in the pool that there is by default: two mirrors with 600,000 refs.
+    pub const DEFAULT: usize = 128 << 20;
+
+    /// A pool of so many bytes.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self(Arc::new(All { taken: Taken::default(), most: AtomicUsize::new(most) }))
+    }
+
+    /// The same bytes have another bound from now on.
+    pub fn resize(&self, most: usize) {
+        self.0.most.store(most, Ordering::Release);
+    }
+
+    /// One more who shares it.
+    #[must_use]
+    pub fn party(&self) -> Party {
+        Party { taken: Arc::default(), pool: self.clone() }
+    }
+}
+
+impl Party {
+    /// Counts so many more, or fewer; whether it has more then than is left for others.
+    fn add(&self, more: isize) -> bool {
+        let All { taken, most } = &*self.pool.0;
+        let own = self.taken.add(more);
+        own > signed(most.load(Ordering::Acquire)).saturating_sub(taken.add(more))
     }
 }
 
@@ -66,9 +102,16 @@ fn cost(bytes: &[u8]) -> usize {
     bytes.len().max(PIECE)
 }
 
-/// The client sent more than it may.
+/// The client sent more than it may: which bound it met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Flooded;
+pub enum Flooded {
+    /// That of one channel, of what was sent in all.
+    Sent,
+    /// That of one channel, of what is unread.
+    Unread,
+    /// That of the pool.
+    Crowded,
+}
 
 /// Pieces are small at the worst one byte; so their number is bounded as well, at about this many bytes each.
 const PIECE: usize = 256;
@@ -85,30 +128,29 @@ pub struct Feed {
 #[derive(Debug)]
 struct Shared {
     unread: AtomicUsize,
-    flooded: AtomicBool,
-    pool: Pool,
+    cut: CancellationToken,
+    party: Party,
 }
 
 impl Shared {
-    /// Counts more; what is unread then, here and in the pool. Each step of `unread` has its step in the pool, so that these
-    /// add up in whatever order they are made; in between the pool may look emptier than empty.
-    fn add(&self, bytes: usize) -> (usize, isize) {
+    /// Counts more; what is unread then, and whether others have too little left for that. Each step of `unread` has its step in
+    /// the pool, so that these add up in whatever order they are made; in between the pool may look emptier than empty.
+    fn add(&self, bytes: usize) -> (usize, bool) {
         let before = self.unread.fetch_add(bytes, Ordering::AcqRel);
         let unread = before.saturating_add(bytes);
-        let more = signed(pooled(unread).saturating_sub(pooled(before)));
-        (unread, self.pool.taken.fetch_add(more, Ordering::AcqRel).saturating_add(more))
+        (unread, self.party.add(signed(pooled(unread).saturating_sub(pooled(before)))))
     }
 
     fn take(&self, bytes: usize) {
         let before = self.unread.fetch_sub(bytes, Ordering::AcqRel);
         let less = pooled(before).saturating_sub(pooled(before.saturating_sub(bytes)));
-        self.pool.taken.fetch_sub(signed(less), Ordering::AcqRel);
+        self.party.add(-signed(less));
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        self.pool.taken.fetch_sub(signed(pooled(*self.unread.get_mut())), Ordering::AcqRel);
+        self.party.add(-signed(pooled(*self.unread.get_mut())));
     }
 }
 
@@ -124,12 +166,12 @@ pub struct Inbound {
     shared: Arc<Shared>,
 }
 
-/// A bounded way in, of those that share a pool.
+/// A bounded way in, one of a party's.
 #[must_use]
-pub fn channel(budget: Budget, pool: &Pool) -> (Feed, Inbound) {
+pub fn channel(budget: Budget, party: &Party) -> (Feed, Inbound) {
     let (sender, receiver) = mpsc::channel((budget.unread / PIECE).max(16));
-    let pool = pool.clone();
-    let shared = Arc::new(Shared { unread: AtomicUsize::new(0), flooded: AtomicBool::new(false), pool });
+    let party = party.clone();
+    let shared = Arc::new(Shared { unread: AtomicUsize::new(0), cut: CancellationToken::new(), party });
     (Feed { sender, shared: Arc::clone(&shared), budget, total: 0 }, Inbound { receiver, shared })
 }
 
@@ -143,28 +185,28 @@ impl Feed {
             return Ok(());
         }
         self.total = self.total.saturating_add(bytes.len());
-        let (unread, taken) = self.shared.add(cost(bytes));
-        let left = signed(self.shared.pool.most).saturating_sub(taken);
-        let crowded = unread > SHARE && signed(pooled(unread)) > left;
-        let full = if unread > self.budget.unread || self.total > self.budget.total || crowded {
-            true
+        let (unread, crowded) = self.shared.add(cost(bytes));
+        let met = if self.total > self.budget.total {
+            Some(Flooded::Sent)
+        } else if unread > self.budget.unread {
+            Some(Flooded::Unread)
+        } else if unread > SHARE && crowded {
+            Some(Flooded::Crowded)
         } else {
             match self.sender.try_send(Bytes::copy_from_slice(bytes)) {
-                Ok(()) => false,
-                Err(mpsc::error::TrySendError::Full(_)) => true,
+                Ok(()) => None,
+                Err(mpsc::error::TrySendError::Full(_)) => Some(Flooded::Unread),
                 Err(mpsc::error::TrySendError::Closed(bytes)) => {
                     self.shared.take(cost(&bytes));
-                    false
+                    None
                 }
             }
         };
-        if full {
-            // It is not kept.
-            self.shared.take(cost(bytes));
-            self.shared.flooded.store(true, Ordering::Release);
-            return Err(Flooded);
-        }
-        Ok(())
+        let Some(met) = met else { return Ok(()) };
+        // It is not kept.
+        self.shared.take(cost(bytes));
+        self.shared.cut.cancel();
+        Err(met)
     }
 }
 
@@ -176,7 +218,12 @@ impl Watch {
     /// Whether the client was cut off for sending too much.
     #[must_use]
     pub fn flooded(&self) -> bool {
-        self.0.flooded.load(Ordering::Acquire)
+        self.0.cut.is_cancelled()
+    }
+
+    /// Waits until it is.
+    pub async fn cut(&self) {
+        self.0.cut.cancelled().await;
     }
 }
 
@@ -203,154 +250,7 @@ impl Inbound {
         self.shared.take(cost(&bytes));
         Some(bytes)
     }
-
-    /// Whether the client was cut off for sending too much.
-    #[must_use]
-    pub fn flooded(&self) -> bool {
-        self.shared.flooded.load(Ordering::Acquire)
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SMALL: Budget = Budget { unread: 8192, total: 20_000 };
-
-    #[tokio::test]
-    async fn bytes_come_out_as_they_went_in() {
-        let (mut feed, mut inbound) = channel(SMALL, &Pool::default());
-        feed.push(b"one").unwrap();
-        feed.push(b"two").unwrap();
-        drop(feed);
-        assert_eq!(inbound.next().await.as_deref(), Some(b"one".as_slice()));
-        assert_eq!(inbound.next().await.as_deref(), Some(b"two".as_slice()));
-        assert_eq!(inbound.next().await, None);
-        assert!(!inbound.flooded());
-    }
-
-    #[tokio::test]
-    async fn unread_bytes_are_bounded() {
-        let (mut feed, inbound) = channel(SMALL, &Pool::default());
-        feed.push(&[0; 8192]).unwrap();
-        assert_eq!(feed.push(&[0]), Err(Flooded));
-        assert!(inbound.flooded());
-    }
-
-    #[tokio::test]
-    async fn tiny_pieces_are_bounded_in_number() {
-        let (mut feed, _inbound) = channel(SMALL, &Pool::default());
-        let taken = (0..10_000).take_while(|_| feed.push(&[0]).is_ok()).count();
-        assert_eq!(taken, SMALL.unread / PIECE);
-    }
-
-    #[tokio::test]
-    async fn the_total_is_bounded_however_fast_git_reads() {
-        let (mut feed, mut inbound) = channel(SMALL, &Pool::default());
-        for _ in 0..20 {
-            feed.push(&[0; 1000]).unwrap();
-            inbound.next().await.unwrap();
-        }
-        assert_eq!(feed.push(&[0]), Err(Flooded));
-    }
-
-    /// Those who have much unread are cut when all have too much; who has little is not, and what was read or given up is free.
-    #[tokio::test]
-    async fn what_all_have_unread_is_bounded() {
-        let (large, pool) = (Budget::default(), Pool::new(1 << 20));
-        let piece = [0; 32 << 10];
-        let mut ways: Vec<_> = (0..8).map(|_| channel(large, &pool)).collect();
-        let mut cut = 0;
-        for _ in 0..32 {
-            for (feed, inbound) in &mut ways {
-                if !inbound.flooded() && feed.push(&piece).is_err() {
-                    cut += 1;
-                }
-            }
-        }
-        assert_eq!(cut, 8, "8 MiB do not go into one");
-        assert!(pool.taken.load(Ordering::Acquire) <= signed((1 << 20) + 8 * piece.len()));
-        let (mut feed, mut inbound) = channel(large, &pool);
-        let took = (0..32).take_while(|_| feed.push(&piece).is_ok()).count();
-        assert!((2..8).contains(&took), "{took} pieces: its share, and what little is left");
-        while inbound.receiver.try_recv().is_ok() {}
-        drop((feed, inbound, ways));
-        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
-        let (mut feed, mut inbound) = channel(large, &pool);
-        for _ in 0..100 {
-            feed.push(&piece).unwrap();
-            feed.push(&piece).unwrap();
-            feed.push(&piece).unwrap();
-            for _ in 0..3 {
-                inbound.next().await.unwrap();
-            }
-        }
-        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
-    }
-
-    /// As OpenSSH sends them. None is read before the last is here, which is what a git on a slow disk comes to.
-    #[tokio::test]
-    async fn the_wants_of_a_large_mirror_fit() {
-        let (mut feed, _inbound) = channel(Budget::default(), &Pool::default());
-        let wants = format!("0032want {:040}\n", 0).repeat(600_000);
-        assert!(wants.as_bytes().chunks(32 << 10).all(|piece| feed.push(piece).is_ok()));
-    }
-
-    #[tokio::test]
-    async fn who_takes_all_that_there_is_leaves_half_of_it() {
-        let (greedy, pool) = (Budget { unread: usize::MAX >> 20, total: usize::MAX }, Pool::new(1 << 20));
-        let (mut feed, inbound) = channel(greedy, &pool);
-        let took = (0..64).take_while(|_| feed.push(&[0; 32 << 10]).is_ok()).count();
-        assert!((15..=18).contains(&took) && inbound.flooded(), "{took} pieces, half a MiB and a share");
-        let (mut other, _inbound) = channel(greedy, &pool);
-        for _ in 0..6 {
-            assert_eq!(other.push(&[0; 32 << 10]), Ok(()), "what others have done is not its fault");
-        }
-    }
-
-    /// The other end stays for as long as the connection.
-    #[tokio::test]
-    async fn what_is_thrown_away_counts_for_nobody() {
-        let pool = Pool::new(1 << 20);
-        let (mut feed, mut inbound) = channel(Budget::default(), &pool);
-        for _ in 0..16 {
-            feed.push(&[7; 32 * 1024]).unwrap();
-        }
-        inbound.next().await.unwrap();
-        assert!(pool.taken.load(Ordering::Acquire) > 0);
-        drop(inbound);
-        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
-        feed.push(&[7; 128 * 1024]).unwrap();
-        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
-    }
-
-    /// Two threads count in two steps each: in between the pool may look emptier than empty, and nobody is cut for that.
-    #[test]
-    fn who_takes_while_another_gives_cuts_nobody() {
-        let pool = Pool::new(1 << 20);
-        let (mut feed, mut inbound) = channel(Budget { unread: 1 << 20, total: usize::MAX }, &pool);
-        let git = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            runtime.block_on(async { while inbound.next().await.is_some() {} });
-        });
-        for n in 0..300_000 {
-            // Around the share, where each step counts in the pool.
-            while feed.shared.unread.load(Ordering::Acquire) > 2 * SHARE {
-                std::thread::yield_now();
-            }
-            assert_eq!(feed.push(&[7; 4096]), Ok(()), "piece {n}");
-        }
-        drop(feed);
-        git.join().unwrap();
-        assert_eq!(pool.taken.load(Ordering::Acquire), 0);
-    }
-
-    #[test]
-    fn after_the_end_bytes_are_dropped() {
-        let (mut feed, inbound) = channel(SMALL, &Pool::default());
-        drop(inbound);
-        for _ in 0..10 {
-            assert_eq!(feed.push(&[0; 8192]), Ok(()), "nobody counts what nobody reads");
-        }
-    }
-}
+mod tests;

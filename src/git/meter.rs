@@ -94,6 +94,10 @@ impl Collector for Looked {
         gauge("pullgate_slots", "How many gits may make packs at a time", many(slots))?;
         gauge("pullgate_slots_in_use", "Gits that make packs, or answer for one client alone", many(running))?;
         gauge("pullgate_slot_queue", "Fetches that wait for a slot", many(waiting))?;
+        let (rooms, _) = self.0.rooms.counts();
+        gauge("pullgate_gits_without_slot", "Gits that are there for one client each and have no slot", many(rooms))?;
+        let most = "How many such gits there may be; half of them for one key";
+        gauge("pullgate_gits_without_slot_limit", most, many(self.0.rooms.all()))?;
         gauge("pullgate_slot_queue_limit", "How many fetches may wait for a slot", many(queue))?;
         gauge("pullgate_cache_enabled", "Whether answers are kept: 1, or 0", u64::from(enabled))?;
         gauge("pullgate_cache_entries", "Answers that are kept, in memory or on disk", many(entries))?;

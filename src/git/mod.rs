@@ -3,6 +3,7 @@
 mod child;
 mod clocks;
 pub mod counts;
+mod cut;
 pub mod inbound;
 mod meter;
 mod packing;
@@ -29,6 +30,7 @@ use crate::gate::{Fetch, Unserved};
 use crate::model::protocol::GitProtocol;
 use crate::sandbox::{CellError, Cells, Pool, Profile, Report};
 use crate::store::is_shortage;
+use cut::UntilCut;
 use inbound::Inbound;
 pub use packing::Packing;
 use pump::{Begun, Served};
@@ -127,6 +129,8 @@ pub struct Git {
     cache: Cache,
     polls: Small<polls::Said>,
     slots: Slots,
+    /// For gits of one client each that have no slot.
+    rooms: Slots,
     counts: counts::Counts,
     meter: meter::Meter,
 }
@@ -139,12 +143,12 @@ impl Git {
     pub fn new(program: Program, settings: Settings, cells: Cells, cache: Cache) -> Result<Self, CellError> {
         let profile = profile::of_program(&program);
         let report = cells.trial(&child::introduction(&program, &profile).map_err(CellError::Start)?)?;
-        let (polls, slots) = (cache.small(), Slots::new(settings.slots));
+        let (polls, slots, rooms) = (cache.small(), Slots::new(settings.slots), Slots::new(settings.slots.rooms()));
         // As many as may be busy at a time with packs; polls that come between take the same.
         let pool = Pool::new(cells, slots.all());
         let (counts, meter) = (counts::Counts::default(), meter::Meter::default());
         let packing = Packing::default();
-        Ok(Self { program, profile, pool, report, settings, packing, cache, polls, slots, counts, meter })
+        Ok(Self { program, profile, pool, report, settings, packing, cache, polls, slots, rooms, counts, meter })
     }
 
     /// The same, which has packs without history made in this way.
@@ -195,16 +199,21 @@ impl Git {
     }
 
     async fn carry_out<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
+        let watch = inbound.watch();
+        let mut until_cut = UntilCut::new(&mut outbound, watch.clone());
         let served = match fetch.protocol() {
-            GitProtocol::V2 if self.cache.is_on() => v2::serve(self, &fetch, inbound, &mut outbound).await,
+            GitProtocol::V2 if self.cache.is_on() => v2::serve(self, &fetch, inbound, &mut until_cut).await,
             GitProtocol::V0 | GitProtocol::V1 if self.cache.is_on() => {
-                v0::serve(self, &fetch, inbound, &mut outbound).await
+                v0::serve(self, &fetch, inbound, &mut until_cut).await
             }
             GitProtocol::V0 | GitProtocol::V1 | GitProtocol::V2 => {
-                pump::own(self, &fetch, Begun::default(), inbound, &mut outbound).await
+                pump::own(self, &fetch, Begun::default(), inbound, &mut until_cut).await
             }
         };
         let Served { status, ended, why, bytes_in, mut bytes_out, source, pack, bounded, error } = served;
+        // For whoever serves, its client was gone, or had said all that it had to say.
+        let is_cut = watch.flooded() && matches!(ended, Ended::ClientGone | Ended::Served);
+        let (status, ended) = if is_cut { (128, Ended::Flooded) } else { (status, ended) };
         if let Some(source) = source {
             self.counts.add(&source, pack, bytes_out);
             fetch.note(source);

@@ -51,6 +51,8 @@ pub(super) struct Begun {
     pub(super) told: Option<Told>,
     /// Taken with the first that the client asks for, if not before.
     pub(super) slot: Option<Slot>,
+    /// What its git has until then.
+    pub(super) room: Option<Slot>,
 }
 
 impl Served {
@@ -64,13 +66,22 @@ impl Served {
 pub(super) async fn own(
     git: &Git,
     fetch: &Fetch,
-    begun: Begun,
+    mut begun: Begun,
     inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
+    let mut clocks = Clocks::start(&git.settings, &git.meter);
+    let (bytes_in, bytes_out) = (begun.bytes_in, begun.bytes_out);
+    if begun.slot.is_none() {
+        match turn::wait_for_room(git, fetch, &mut clocks, outbound).await {
+            Ok(room) => begun.room = Some(room),
+            Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, bytes_in, bytes_out),
+            Err(NoSlot::Not(why)) => return Served::not(Ended::Failed, why, bytes_in, bytes_out),
+        }
+    }
     match child::start(git, fetch) {
-        Ok(child) => serve(git, fetch, child, begun, inbound, outbound).await,
-        Err(error) => Served::not(Ended::Failed, cannot_start(&error), begun.bytes_in, begun.bytes_out),
+        Ok(child) => serve(git, fetch, child, clocks, begun, inbound, outbound).await,
+        Err(error) => Served::not(Ended::Failed, cannot_start(&error), bytes_in, bytes_out),
     }
 }
 
@@ -79,13 +90,13 @@ async fn serve(
     git: &Git,
     fetch: &Fetch,
     mut child: Running,
+    mut clocks: Clocks,
     begun: Begun,
     mut inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
-    let mut clocks = Clocks::start(&git.settings, &git.meter);
     // `pending` is on its way to git and not yet in its pipe.
-    let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot } = begun;
+    let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot, mut room } = begun;
     let (mut why, mut error) = (Unserved::Repository, None);
     let mut bounded = is_bounded(&pending);
     let mut stdin = child.stdin.take();
@@ -134,8 +145,11 @@ async fn serve(
                     let asks = piece != b"0000".as_slice();
                     // git is still, and has said all that it says unasked.
                     if asks && slot.is_none() {
-                        match turn::wait(git, fetch, false, &mut clocks, &inbound, outbound).await {
-                            Ok(mine) => slot = Some(mine),
+                        match turn::wait(git, fetch, false, &mut clocks, outbound).await {
+                            Ok(mine) => {
+                                slot = Some(mine);
+                                drop(room.take());
+                            }
                             Err(NoSlot::Ended(ended)) => break ended,
                             Err(NoSlot::Not(not)) => {
                                 why = not;
@@ -148,7 +162,6 @@ async fn serve(
                     }
                     pending = piece;
                 }
-                None if inbound.flooded() => break Ended::Flooded,
                 // End of file, or the client is gone: git sees its input end and decides.
                 None => { stdin = None; client_ended = true; }
             },
@@ -161,9 +174,6 @@ async fn serve(
             () = tokio::time::sleep_until(clocks.deadline()) => break clocks.ran_out(),
             () = outbound.gone() => break Ended::ClientGone,
         }
-        if inbound.flooded() {
-            break Ended::Flooded;
-        }
     };
     drop(stdin);
     let (status, ended) = match ended {
@@ -175,7 +185,6 @@ async fn serve(
                 (exit.status, exit.ended)
             }
         },
-        Ended::ClientGone if inbound.flooded() => (128, Ended::Flooded),
         Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded | Ended::Cut => (128, ended),
     };
     complaint.log();

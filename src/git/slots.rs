@@ -1,46 +1,18 @@
 //! Who may let git work: a bounded number at a time, shared fairly. What is kept takes no slot.
 //!
-//! Keys take turns, so that one that asks a thousand times delays another by one turn and not by a thousand. Beside that no
+//! Keys take turns, so that one that asks a thousand times delays another by one turn and not by a thousand; who waits for what
+//! another key has asked for lends it its own turn, so that it waits for no more than if it had asked by itself. Beside that no
 //! key and no repository has all slots at once, so that there is one for somebody else without waiting for a long fetch.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+mod settings;
+
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// How many may work, and wait.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SlotSettings {
-    /// Gits that make packs at a time.
-    pub slots: usize,
-    /// Of these for one key.
-    pub per_key: usize,
-    /// And for one repository.
-    pub per_repository: usize,
-    /// How many may wait.
-    pub queue: usize,
-    /// For how long.
-    pub wait: Duration,
-}
-
-impl Default for SlotSettings {
-    fn default() -> Self {
-        Self { slots: 0, per_key: 0, per_repository: 0, queue: 1000, wait: Duration::from_secs(600) }
-    }
-}
-
-impl SlotSettings {
-    /// With numbers in place of the zeros: two for each core of this machine and four at least; for one key and for one
-    /// repository all but one.
-    #[must_use]
-    pub fn for_this_machine(self) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let slots = if self.slots == 0 { (2 * cores).max(4) } else { self.slots };
-        let part = |part: usize| if part == 0 { slots.saturating_sub(1).max(1) } else { part.min(slots) };
-        Self { slots, per_key: part(self.per_key), per_repository: part(self.per_repository), ..self }
-    }
-}
+pub use settings::SlotSettings;
 
 /// Too many wait already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,25 +32,40 @@ pub(super) struct Work {
     pub(super) repository: String,
 }
 
+/// What several wait for together.
+pub(super) type Label = [u8; 32];
+
 #[derive(Debug, Default)]
 struct Queue {
     running: usize,
     keys_running: HashMap<String, usize>,
     repositories_running: HashMap<String, usize>,
-    /// Those who wait, by key; the keys in the order of their turns.
+    /// Those who wait, by key, none of them without any; the keys in the order of their turns.
     turns: VecDeque<String>,
     waiting: HashMap<String, VecDeque<Waiter>>,
     next: u64,
-    /// Where each who waits stands by a label of its own, for those who wait with it.
-    labels: BTreeMap<[u8; 32], u64>,
 }
 
 #[derive(Debug)]
 struct Waiter {
     number: u64,
     repository: String,
-    label: Option<[u8; 32]>,
-    tell: oneshot::Sender<()>,
+    label: Option<Label>,
+    role: Role,
+}
+
+#[derive(Debug)]
+enum Role {
+    /// Hears when its turn has come, and whose turn it was.
+    Asks(oneshot::Sender<Work>),
+    /// So many of one key wait for what another asks for under this label.
+    Lends(usize),
+}
+
+impl Waiter {
+    fn asks(&self) -> bool {
+        matches!(self.role, Role::Asks(_))
+    }
 }
 
 /// Permission to let one git work; it ends when this is dropped.
@@ -92,9 +79,16 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Place {
     slots: Slots,
-    work: Option<Work>,
     number: u64,
-    granted: oneshot::Receiver<()>,
+    granted: oneshot::Receiver<Work>,
+}
+
+/// A turn that is lent to who asks for the same; dropped, it is taken back.
+#[derive(Debug)]
+pub(super) struct Lent {
+    slots: Slots,
+    label: Label,
+    number: u64,
 }
 
 impl Slots {
@@ -112,37 +106,50 @@ impl Slots {
     }
 
     /// Joins the queue. Others who wait for the same work find its place by the label.
-    pub(super) fn ask(&self, work: Work, label: Option<[u8; 32]>) -> Result<Place, Full> {
+    pub(super) fn ask(&self, work: Work, label: Option<Label>) -> Result<Place, Full> {
         let (tell, granted) = oneshot::channel();
-        let key = work.key.clone();
         let mut queue = self.lock();
-        let number = queue.next;
-        queue.next += 1;
-        let waiter = Waiter { number, repository: work.repository.clone(), label, tell };
-        if !queue.waiting.contains_key(&work.key) {
-            queue.turns.push_back(work.key.clone());
-        }
-        queue.waiting.entry(work.key.clone()).or_default().push_back(waiter);
-        if let Some(label) = label {
-            queue.labels.insert(label, number);
-        }
+        let key = work.key.clone();
+        let number = queue.join(work, label, Role::Asks(tell));
         queue.dispatch(&self.settings);
-        let place = Place { slots: self.clone(), work: Some(work), number, granted };
+        let place = Place { slots: self.clone(), number, granted };
         let full = queue.ahead(number).is_some() && queue.waiting() > self.settings.queue && !queue.crowd_out(&key);
         // Before the place goes, which leaves the queue.
         drop(queue);
         if full { Err(Full) } else { Ok(place) }
     }
 
+    /// Lends a turn to whoever waits under this label; `None` when nobody does.
+    pub(super) fn lend(&self, work: Work, label: Label) -> Option<Lent> {
+        let mut queue = self.lock();
+        queue.under(&label).find(|waiter| waiter.asks())?;
+        let own =
+            queue.waiting.get_mut(&work.key).and_then(|own| own.iter_mut().find(|waiter| waiter.label == Some(label)));
+        let number = match own {
+            Some(Waiter { number, role: Role::Lends(lenders), .. }) => {
+                *lenders += 1;
+                *number
+            }
+            // It is its own turn already.
+            Some(Waiter { number, role: Role::Asks(_), .. }) => *number,
+            None => queue.join(work, Some(label), Role::Lends(1)),
+        };
+        queue.dispatch(&self.settings);
+        Some(Lent { slots: self.clone(), label, number })
+    }
+
+    /// A slot without waiting, if one is free.
+    pub(super) fn take(&self, work: Work) -> Option<Slot> {
+        let mut queue = self.lock();
+        queue.is_free(&work.key, &work.repository, &self.settings).then(|| {
+            queue.begin(&work);
+            Slot { slots: self.clone(), work }
+        })
+    }
+
     /// How many there are.
     pub(super) fn all(&self) -> usize {
         self.settings.slots
-    }
-
-    /// How many are before whoever waits under this label; `None` when nobody does.
-    pub(super) fn ahead_of(&self, label: &[u8; 32]) -> Option<usize> {
-        let queue = self.lock();
-        queue.labels.get(label).and_then(|number| queue.ahead(*number))
     }
 
     /// Gits at work, and those who wait.
@@ -153,8 +160,38 @@ impl Slots {
 }
 
 impl Queue {
+    /// How many wait for a slot each.
     fn waiting(&self) -> usize {
-        self.waiting.values().map(VecDeque::len).sum()
+        self.waiting.values().map(asking).sum()
+    }
+
+    /// Those who wait under a label.
+    fn under<'a>(&'a self, label: &'a Label) -> impl Iterator<Item = &'a Waiter> {
+        self.waiting.values().flatten().filter(move |waiter| waiter.label.as_ref() == Some(label))
+    }
+
+    fn of(&self, number: u64) -> Option<&Waiter> {
+        self.waiting.values().flatten().find(|waiter| waiter.number == number)
+    }
+
+    fn join(&mut self, work: Work, label: Option<Label>, role: Role) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        if !self.waiting.contains_key(&work.key) {
+            self.turns.push_back(work.key.clone());
+        }
+        let waiter = Waiter { number, repository: work.repository, label, role };
+        self.waiting.entry(work.key).or_default().push_back(waiter);
+        number
+    }
+
+    /// Keeps those of whom this is so.
+    fn keep(&mut self, mut so: impl FnMut(&Waiter) -> bool) {
+        self.waiting.retain(|_, waiters| {
+            waiters.retain(&mut so);
+            !waiters.is_empty()
+        });
+        self.turns.retain(|key| self.waiting.contains_key(key));
     }
 
     /// How many turns come before this one's: its own key's earlier ones, and of each other key as many as have turns
@@ -175,53 +212,83 @@ impl Queue {
 
     /// Makes room for one of this key: the last of the key that has the most in the queue goes, unless that is this one.
     fn crowd_out(&mut self, key: &str) -> bool {
-        let own = self.waiting.get(key).map_or(0, VecDeque::len);
-        let most = self.waiting.values_mut().max_by_key(|waiters| waiters.len());
+        let own = self.waiting.get(key).map_or(0, asking);
+        let most = self.waiting.values().max_by_key(|waiters| asking(waiters)).filter(|waiters| asking(waiters) > own);
+        let Some(last) = most.and_then(|waiters| waiters.iter().rev().find(|waiter| waiter.asks())) else {
+            return false;
+        };
         // Its place hears that nothing comes any more.
-        let Some(last) = most.filter(|waiters| waiters.len() > own).and_then(VecDeque::pop_back) else { return false };
-        if let Some(label) = last.label {
-            self.labels.remove(&label);
-        }
+        let (number, label) = (last.number, last.label);
+        self.leave(number, label);
         true
+    }
+
+    /// Who asked is not there any more, and nobody lends it a turn.
+    fn leave(&mut self, number: u64, label: Option<Label>) {
+        self.keep(|waiter| waiter.number != number && (label.is_none() || waiter.label != label));
+    }
+
+    /// One less who lends this turn.
+    fn take_back(&mut self, number: u64) {
+        let mut waiters = self.waiting.values_mut().flatten();
+        let Some(Waiter { role: Role::Lends(lenders), .. }) = waiters.find(|waiter| waiter.number == number) else {
+            return;
+        };
+        *lenders -= 1;
+        if *lenders == 0 {
+            self.leave(number, None);
+        }
     }
 
     /// Gives out what is free. A key that had its turn goes to the end; one that cannot go yet keeps its place.
     fn dispatch(&mut self, settings: &SlotSettings) {
         while self.running < settings.slots {
             let turns = self.turns.len();
-            let Some((turn, key)) = (0..turns).find_map(|turn| {
+            let Some(key) = (0..turns).find_map(|turn| {
                 let key = self.turns.get(turn)?.clone();
-                self.grant(&key, settings).then_some((turn, key))
+                self.grant(&key, settings).then_some(key)
             }) else {
                 return;
             };
-            self.turns.remove(turn);
-            if self.waiting.get(&key).is_some_and(|waiters| !waiters.is_empty()) {
-                self.turns.push_back(key);
-            } else {
-                self.waiting.remove(&key);
-            }
+            let behind = self.turns.iter().position(|other| *other == key).and_then(|turn| self.turns.remove(turn));
+            self.turns.extend(behind);
         }
     }
 
-    /// Lets the first of a key's go whose repository has a slot left.
+    fn is_free(&self, key: &str, repository: &str, settings: &SlotSettings) -> bool {
+        let running = |counts: &HashMap<String, usize>, name| counts.get(name).copied().unwrap_or(0);
+        self.running < settings.slots
+            && running(&self.keys_running, key) < settings.per_key
+            && running(&self.repositories_running, repository) < settings.per_repository
+    }
+
+    /// Lets the first of a key's go whose repository has a slot left; or, where that one lends its turn, who asks for the same.
     fn grant(&mut self, key: &str, settings: &SlotSettings) -> bool {
-        if self.keys_running.get(key).copied().unwrap_or(0) >= settings.per_key {
-            return false;
-        }
-        let Some(waiters) = self.waiting.get_mut(key) else { return false };
-        let busy = &self.repositories_running;
-        let free = |waiter: &Waiter| busy.get(&waiter.repository).copied().unwrap_or(0) < settings.per_repository;
-        let Some(waiter) = waiters.iter().position(free).and_then(|at| waiters.remove(at)) else { return false };
-        if let Some(label) = waiter.label {
-            self.labels.remove(&label);
-        }
-        if waiter.tell.send(()).is_ok() {
-            self.running += 1;
-            *self.keys_running.entry(key.to_owned()).or_default() += 1;
-            *self.repositories_running.entry(waiter.repository).or_default() += 1;
+        let free = |waiter: &&Waiter| self.is_free(key, &waiter.repository, settings);
+        let Some(waiter) = self.waiting.get(key).and_then(|waiters| waiters.iter().find(free)) else { return false };
+        let (number, label, lends) = (waiter.number, waiter.label, !waiter.asks());
+        let work = Work { key: key.to_owned(), repository: waiter.repository.clone() };
+        let is_its = |waiter: &Waiter| match lends {
+            true => waiter.asks() && waiter.label == label,
+            false => waiter.number == number,
+        };
+        let asker = self.waiting.values_mut().find_map(|waiters| {
+            let at = waiters.iter().position(is_its)?;
+            waiters.remove(at)
+        });
+        self.leave(number, label);
+        if let Some(Waiter { role: Role::Asks(tell), .. }) = asker
+            && tell.send(work.clone()).is_ok()
+        {
+            self.begin(&work);
         }
         true
+    }
+
+    fn begin(&mut self, work: &Work) {
+        self.running += 1;
+        *self.keys_running.entry(work.key.clone()).or_default() += 1;
+        *self.repositories_running.entry(work.repository.clone()).or_default() += 1;
     }
 
     fn release(&mut self, work: &Work) {
@@ -238,11 +305,15 @@ impl Queue {
     }
 }
 
+/// How many of these wait for a slot each.
+fn asking(waiters: &VecDeque<Waiter>) -> usize {
+    waiters.iter().filter(|waiter| waiter.asks()).count()
+}
+
 impl Place {
     /// Waits for its turn. Nothing is lost when the future is dropped.
     pub(super) async fn granted(&mut self) -> Option<Slot> {
-        (&mut self.granted).await.ok()?;
-        let work = self.work.take()?;
+        let work = (&mut self.granted).await.ok()?;
         Some(Slot { slots: self.slots.clone(), work })
     }
 
@@ -254,22 +325,34 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some(work) = self.work.take() else { return };
-        let mut queue = self.slots.lock();
-        // Under the lock nobody grants: it was granted and not taken, or it waits still.
-        if self.granted.try_recv().is_ok() {
-            queue.release(&work);
-        } else if let Some(waiters) = queue.waiting.get_mut(&work.key) {
-            waiters.retain(|waiter| waiter.number != self.number);
-            if waiters.is_empty() {
-                queue.waiting.remove(&work.key);
-                queue.turns.retain(|key| *key != work.key);
-            }
-            let number = self.number;
-            queue.labels.retain(|_, other| *other != number);
-        }
         let settings = self.slots.settings;
+        let mut queue = self.slots.lock();
+        // Under the lock nobody grants: it was granted and not taken, or it waits still, or neither.
+        if let Ok(work) = self.granted.try_recv() {
+            queue.release(&work);
+        } else if let Some(label) = queue.of(self.number).map(|waiter| waiter.label) {
+            queue.leave(self.number, label);
+        } else {
+            return;
+        }
         queue.dispatch(&settings);
+    }
+}
+
+impl Lent {
+    /// How many are before what its own turn, or that of who asked, will bring; `None` when nobody waits for it any more.
+    pub(super) fn ahead(&self) -> Option<usize> {
+        let queue = self.slots.lock();
+        let asker = queue.under(&self.label).find(|waiter| waiter.asks())?.number;
+        let ahead = |number| queue.ahead(number).unwrap_or(usize::MAX);
+        Some(ahead(asker).min(ahead(self.number)))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut queue = self.slots.lock();
+        queue.take_back(self.number);
     }
 }
 

@@ -5,9 +5,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::clocks::Clocks;
-use super::inbound::Inbound;
 use super::meter::Limit;
-use super::slots::{Full, Place, Slot, Work};
+use super::slots::{Full, Label, Lent, Place, Slot, Slots, Work};
 use super::{Git, Outbound};
 use crate::audit::Ended;
 use crate::gate::{Fetch, Unserved};
@@ -32,8 +31,32 @@ fn work_of(fetch: &Fetch) -> Work {
 }
 
 /// Joins the queue for a slot.
-pub(super) fn ask(git: &Git, fetch: &Fetch, label: Option<[u8; 32]>) -> Result<Place, Full> {
+pub(super) fn ask(git: &Git, fetch: &Fetch, label: Option<Label>) -> Result<Place, Full> {
     git.slots.ask(work_of(fetch), label).inspect_err(|Full| git.meter.met(Limit::Queue))
+}
+
+/// Room for a git that has no slot, if there is some.
+pub(super) fn room(git: &Git, fetch: &Fetch) -> Option<Slot> {
+    git.rooms.take(work_of(fetch))
+}
+
+/// Waits for room for a git that has no slot, as for a slot.
+pub(super) async fn wait_for_room(
+    git: &Git,
+    fetch: &Fetch,
+    clocks: &mut Clocks,
+    outbound: &mut impl Outbound,
+) -> Result<Slot, NoSlot> {
+    // There is some, nearly always.
+    match room(git, fetch) {
+        Some(room) => Ok(room),
+        None => wait_in(&git.rooms, git, fetch, false, clocks, outbound).await,
+    }
+}
+
+/// Lends its turn to who asked for the same, if that one waits.
+pub(super) fn lend(git: &Git, fetch: &Fetch, label: Label) -> Option<Lent> {
+    git.slots.lend(work_of(fetch), label)
 }
 
 /// What a client hears that waits.
@@ -52,11 +75,24 @@ pub(super) async fn wait(
     fetch: &Fetch,
     quiet: bool,
     clocks: &mut Clocks,
-    inbound: &Inbound,
     outbound: &mut impl Outbound,
 ) -> Result<Slot, NoSlot> {
-    let mut place = ask(git, fetch, None).map_err(|Full| NoSlot::Not(Unserved::Busy))?;
-    let (end, mut news) = (Instant::now() + git.slots.patience(), Instant::now() + FIRST_NEWS);
+    wait_in(&git.slots, git, fetch, quiet, clocks, outbound).await
+}
+
+async fn wait_in(
+    slots: &Slots,
+    git: &Git,
+    fetch: &Fetch,
+    quiet: bool,
+    clocks: &mut Clocks,
+    outbound: &mut impl Outbound,
+) -> Result<Slot, NoSlot> {
+    let mut place = slots.ask(work_of(fetch), None).map_err(|Full| {
+        git.meter.met(Limit::Queue);
+        NoSlot::Not(Unserved::Busy)
+    })?;
+    let (end, mut news) = (Instant::now() + slots.patience(), Instant::now() + FIRST_NEWS);
     loop {
         tokio::select! {
             // First what is there already: a free slot costs no look at the clocks.
@@ -82,9 +118,6 @@ pub(super) async fn wait(
                 return Err(NoSlot::Not(Unserved::Busy));
             }
             () = outbound.gone() => return Err(NoSlot::Ended(Ended::ClientGone)),
-        }
-        if inbound.flooded() {
-            return Err(NoSlot::Ended(Ended::Flooded));
         }
     }
 }

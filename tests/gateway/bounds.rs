@@ -6,9 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::faults::site;
 use crate::harness::{Gateway, run, wait_until};
 use crate::raw::{Client, Door, Fault};
+use crate::storms::holds_a_slot;
 use crate::watcher::{Numbers, watched};
+use crate::withdrawn::{LIST, Open, fetch};
 
 /// A gateway with some bounds other than the defaults, in pairs of what is written and what is to be.
 fn bounded(bounds: &[(&str, &str)]) -> (Gateway, SocketAddr, Door) {
@@ -132,6 +137,54 @@ fn bounds_on_work_are_counted() {
     });
     let unserved = Numbers::of(address).by("pullgate_fetches_unserved_total", "code");
     assert_eq!(unserved, [("busy".to_owned(), 4), ("timed-out".to_owned(), 1)].into());
+}
+
+#[test]
+fn who_is_there_no_more_is_ended_by_the_clock_of_the_keepalives() {
+    let bounds = [("keepalive_seconds", "1"), ("banner_seconds", "1"), ("login_seconds", "1")];
+    let (gateway, address, _) = bounded(&bounds);
+    let key = gateway.path("ci");
+    let (gone, there) = (Open::new(&gateway, &key, 2).0, stays(&gateway, &key, "there"));
+    let pid = Pid::from_raw(gone.id().cast_signed()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    met(address, "keepalive_seconds");
+    assert_eq!((hits(address, "keepalive_seconds"), hits(address, "connection_idle_seconds")), (1.0, 0.0));
+    kill_process(pid, Signal::CONT).unwrap();
+    // Whoever answers is not silent.
+    leaves(&gateway, &key, &there);
+}
+
+#[test]
+fn bounds_on_what_a_client_sends_are_counted() {
+    for limit in ["sent_mib_per_fetch", "unread_mib_per_fetch", "unread_mib"] {
+        let (gateway, address, _) = bounded(&[("slots", "1"), (limit, "1")]);
+        let holding = gateway.key("holding", &["acme/app"]);
+        std::thread::sleep(Duration::from_millis(60));
+        let tip = gateway.refs(&gateway.path("repositories/acme/app.git"))[..40].to_owned();
+        let mut holder = holds_a_slot(&gateway, &holding, &tip);
+        wait_until("the slot is held", || Numbers::of(address).get("pullgate_slots_in_use") == 1.0);
+        let (mut open, _) = Open::new(&gateway, &gateway.path("ci"), 2);
+        open.says(&fetch(&tip));
+        // Nobody reads on before it has its slot. What is cut may be closed before all of it is said.
+        let _said = open.tries(&LIST.repeat((2 << 20) / LIST.len()));
+        met(address, limit);
+        wait_until("the record", || gateway.audit().contains(r#""outcome":"flooded""#));
+        assert_eq!(open.ends(), Some(128), "{limit}");
+        holder.kill().unwrap();
+        holder.wait().unwrap();
+    }
+}
+
+#[test]
+fn keys_are_exchanged_again_after_as_many_bytes_as_the_config_says() {
+    for (mib, more) in [("1", true), ("1024", false)] {
+        let (gateway, _, key) = site(None, |config| config.replace("rekey_mib = 1024", &format!("rekey_mib = {mib}")));
+        let ssh = format!("{} -v", gateway.ssh_line(&key));
+        let mut git = gateway.git_command(&key);
+        git.env("GIT_SSH_COMMAND", ssh).args(["clone", "-q", &gateway.url("acme/app"), "copy"]);
+        let exchanges = run(&mut git).err.matches("SSH2_MSG_NEWKEYS received").count();
+        assert!(gateway.path("copy/noise1").exists() && (exchanges > 5) == more, "{exchanges} exchanges");
+    }
 }
 
 /// Connections of ssh that stay open and ask for nothing, each below a name.

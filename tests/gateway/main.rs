@@ -20,6 +20,7 @@ mod ci_tools;
 mod clones;
 mod commands;
 mod crash;
+mod crowds;
 mod delta_bomb;
 #[path = "../storage/disk.rs"]
 #[allow(dead_code, reason = "the tests of the registry use more of it")]

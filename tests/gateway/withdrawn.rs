@@ -10,11 +10,11 @@ use crate::storms::holds_a_slot;
 use crate::tree::gits;
 
 /// A `git-upload-pack` that is open, and asked by hand.
-struct Open(Child);
+pub(crate) struct Open(Child);
 
 impl Open {
     /// With what it says first.
-    fn new(gateway: &Gateway, key: &Path, version: u8) -> (Self, String) {
+    pub(crate) fn new(gateway: &Gateway, key: &Path, version: u8) -> (Self, String) {
         let mut ssh = Command::new("ssh");
         ssh.args(gateway.ssh_line(key).split(' ').skip(1)).args(["-p", &gateway.port().to_string()]);
         ssh.args(["-o", &format!("SetEnv=GIT_PROTOCOL=version={version}")]);
@@ -24,12 +24,17 @@ impl Open {
         (open, said)
     }
 
-    fn says(&mut self, words: &str) {
-        self.0.stdin.as_mut().unwrap().write_all(words.as_bytes()).unwrap();
+    pub(crate) fn says(&mut self, words: &str) {
+        self.tries(words).unwrap();
+    }
+
+    /// Says as much of it as there is somebody to hear.
+    pub(crate) fn tries(&mut self, words: &str) -> std::io::Result<()> {
+        self.0.stdin.as_mut().unwrap().write_all(words.as_bytes())
     }
 
     /// A line; `None` for a flush.
-    fn line(&mut self) -> Option<String> {
+    pub(crate) fn line(&mut self) -> Option<String> {
         let out = self.0.stdout.as_mut().unwrap();
         let mut head = [0; 4];
         out.read_exact(&mut head).unwrap();
@@ -40,7 +45,7 @@ impl Open {
     }
 
     /// An answer, up to its flush; or an error line, with which it is over.
-    fn hears(&mut self) -> String {
+    pub(crate) fn hears(&mut self) -> String {
         let mut said = String::new();
         while let Some(line) = self.line() {
             said.push_str(&line);
@@ -51,21 +56,26 @@ impl Open {
         said
     }
 
-    fn ends(mut self) -> Option<i32> {
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub(crate) fn ends(mut self) -> Option<i32> {
         self.0.stdin.take();
         self.0.wait().unwrap().code()
     }
 }
 
 /// How many are `running` or `waiting`.
-fn slots(gateway: &Gateway, word: &str) -> u64 {
+pub(crate) fn slots(gateway: &Gateway, word: &str) -> u64 {
     let shown = gateway.pullgate(["cache", "show", "--json"]).ok();
     serde_json::from_str::<serde_json::Value>(&shown).unwrap()[word].as_u64().unwrap()
 }
 
-const LIST: &str = "0014command=ls-refs\n00010000";
+pub(crate) const LIST: &str = "0014command=ls-refs\n00010000";
 
-fn fetch(tip: &str) -> String {
+pub(crate) fn fetch(tip: &str) -> String {
     format!("0012command=fetch\n00010032want {tip}\n0009done\n0000")
 }
 

@@ -45,6 +45,8 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
         ("banner_seconds", &mut ssh.banner),
         ("login_seconds", &mut ssh.login),
         ("connection_idle_seconds", &mut ssh.idle),
+        ("keepalive_seconds", &mut ssh.keepalive),
+        ("rekey_seconds", &mut ssh.rekey.after),
         ("negotiation_seconds", &mut git.negotiation),
         ("fetch_idle_seconds", &mut git.idle),
         ("fetch_seconds", &mut git.total),
@@ -70,11 +72,28 @@ pub(super) fn read(section: &mut Section<'_>) -> Limits {
         ("guesses_per_network", &mut ssh.guesses),
         ("slots_per_key", &mut git.slots.per_key),
         ("slots_per_repository", &mut git.slots.per_repository),
+        ("gits_without_slot", &mut git.slots.rooms),
     ] {
         *bound = section.take(key, *bound, count_or_none);
     }
+    for (key, bound) in [
+        ("rekey_mib", &mut ssh.rekey.bytes),
+        ("sent_mib_per_fetch", &mut ssh.inbound.total),
+        ("unread_mib_per_fetch", &mut ssh.inbound.unread),
+        ("unread_mib", &mut ssh.unread),
+    ] {
+        *bound = section.take(key, *bound, mebibytes);
+    }
     *guesses_exempt = section.take("guesses_exempt", Vec::new(), values::networks);
     limits
+}
+
+/// After how many MiB keys are exchanged again at the latest: with AES, 2^32 blocks (RFC 4344 §3.2). More than clients say, too.
+const MOST_MIB: i64 = 64 << 10;
+
+fn mebibytes(value: &toml::Value) -> Result<usize, Vec<Wrong>> {
+    const REMEDY: &str = "write a whole number of MiB, from 1 to 65536";
+    usize::try_from(number(value, MOST_MIB, REMEDY)? << 20).or_else(|_| wrong("is too large", REMEDY))
 }
 
 /// Days, none to a year.

@@ -95,9 +95,6 @@ pub(super) fn remedy(offered: &[String]) -> &'static str {
     }
 }
 
-/// How long a peer may be silent until it is asked whether it is still there.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-
 pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config {
     let nist = host_keys.iter().any(|key| key.algorithm().is_ecdsa());
     let kex = KEX.iter().filter(|name| nist || !NIST.contains(name)).copied().collect();
@@ -111,11 +108,10 @@ pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config 
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: host_keys,
         certificates: Vec::new(),
-        // RFC 4253 §9 advises a gigabyte or an hour.
         limits: Limits {
-            rekey_write_limit: 1 << 30,
-            rekey_read_limit: 1 << 30,
-            rekey_time_limit: Duration::from_secs(3600),
+            rekey_write_limit: settings.rekey.bytes,
+            rekey_read_limit: settings.rekey.bytes,
+            rekey_time_limit: settings.rekey.after,
         },
         // What a client sends is negotiation, which is small.
         window_size: 256 * 1024,
@@ -138,7 +134,7 @@ pub(super) fn config(host_keys: Vec<PrivateKey>, settings: &Settings) -> Config 
         inactivity_timeout: Some(settings.idle),
         // Not before the login clock has run out: a client that waits for its user's passphrase or token takes a message that
         // belongs to later for a broken server (OpenSSH's `input_userauth_error`), and ends.
-        keepalive_interval: Some(KEEPALIVE.max(settings.login + Duration::from_secs(1))),
+        keepalive_interval: Some(settings.keepalive.max(settings.login + Duration::from_secs(1))),
         keepalive_max: 4,
         nodelay: true,
     }

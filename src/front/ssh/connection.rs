@@ -215,7 +215,8 @@ impl State {
                 drop(self.door.answers.spawn(answer.instrument(span)));
             }
             Command::Exec(line) => {
-                let (feed, inbound) = inbound::channel(door.settings.inbound, &door.unread);
+                let party = self.share.as_ref().map_or_else(|| door.shares.told(), Share::unread);
+                let (feed, inbound) = inbound::channel(door.settings.inbound, party);
                 // What was ended before the command stays ended: its git must not wait for more.
                 state.feed = (!state.ended).then_some(feed);
                 let protocol = state.protocol;

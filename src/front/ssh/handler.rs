@@ -14,7 +14,7 @@ use super::channel::ChannelState;
 use super::connection::{Command, Connection, ConnectionError, Result, Tried};
 use super::meter::Limit;
 use crate::gate::{Admission, Declined, ProvenKey, Sha1Signature};
-use crate::git::inbound;
+use crate::git::inbound::Flooded;
 use crate::model::protocol::GitProtocol;
 
 #[deny(clippy::missing_trait_methods)]
@@ -207,10 +207,15 @@ impl Handler for Connection {
     async fn data(&mut self, channel: ChannelId, data: &[u8], _session: &mut Session) -> Result<()> {
         if let Some(state) = self.channels.get_mut(&channel)
             && let Some(feed) = &mut state.feed
-            && let Err(inbound::Flooded) = feed.push(data)
+            && let Err(met) = feed.push(data)
         {
             // The task sees it too, tells the client why, and closes.
             state.feed = None;
+            self.door.meter.met(match met {
+                Flooded::Sent => Limit::Sent,
+                Flooded::Unread => Limit::Unread,
+                Flooded::Crowded => Limit::UnreadInAll,
+            });
             self.span.in_scope(|| tracing::warn!("a client sent more than it may on a channel"));
         }
         Ok(())

@@ -195,8 +195,10 @@ async fn talk(
             }
         }
     };
-    if let Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) = &ended {
-        door.meter.met(Limit::Idle);
+    match &ended {
+        Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) => door.meter.met(Limit::Idle),
+        Err(ConnectionError::Ssh(russh::Error::KeepaliveTimeout)) => door.meter.met(Limit::Keepalive),
+        Err(_) | Ok(()) => {}
     }
     if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
         // The client's own words for it are few, and an operator has the remedy; but anybody can be one.

@@ -19,10 +19,14 @@ pub(super) enum Limit {
     Channels,
     Keys,
     Guesses,
+    Keepalive,
+    Sent,
+    Unread,
+    UnreadInAll,
 }
 
 impl Limit {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 15] = [
         Self::Connections,
         Self::ConnectionsPerKey,
         Self::Startups,
@@ -34,6 +38,10 @@ impl Limit {
         Self::Channels,
         Self::Keys,
         Self::Guesses,
+        Self::Keepalive,
+        Self::Sent,
+        Self::Unread,
+        Self::UnreadInAll,
     ];
 
     fn word(self) -> &'static str {
@@ -49,6 +57,10 @@ impl Limit {
             Self::Channels => "channels_per_connection",
             Self::Keys => "keys_per_connection",
             Self::Guesses => "guesses_per_network",
+            Self::Keepalive => "keepalive_seconds",
+            Self::Sent => "sent_mib_per_fetch",
+            Self::Unread => "unread_mib_per_fetch",
+            Self::UnreadInAll => "unread_mib",
         }
     }
 }

@@ -65,8 +65,30 @@ pub struct Settings {
     pub guesses: usize,
     /// What a client may send on one channel.
     pub inbound: Budget,
+    /// What all clients together may have sent that nobody has read, in bytes, and one key as much as is left for the others.
+    pub unread: usize,
+    /// After how many bytes, sent or received, and after how long keys are exchanged again.
+    pub rekey: Rekey,
+    /// How long a client that is logged in may be silent until it is asked whether it is there.
+    pub keepalive: Duration,
     /// How long before its end a key is warned of it, in every build log. Zero: never.
     pub expiry_warning: Duration,
+}
+
+/// When keys are exchanged again (RFC 4253 §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rekey {
+    /// Bytes in one direction.
+    pub bytes: usize,
+    /// Or so long after the last exchange.
+    pub after: Duration,
+}
+
+impl Default for Rekey {
+    fn default() -> Self {
+        // As RFC 4253 §9 advises: a gigabyte or an hour.
+        Self { bytes: 1 << 30, after: Duration::from_secs(3600) }
+    }
 }
 
 impl Settings {
@@ -109,6 +131,11 @@ impl Default for Settings {
             // take two hours and a half.
             guesses: 600,
             inbound: Budget::default(),
+            unread: Pool::DEFAULT,
+            rekey: Rekey::default(),
+            // Four that are not answered end the connection: a minute, in which a mobile network comes back and a dead agent does not
+            // hold its place for long.
+            keepalive: Duration::from_secs(15),
             expiry_warning: Duration::from_secs(14 * 24 * 3600),
         }
     }
@@ -134,8 +161,6 @@ pub struct Door {
     guesses: Guesses,
     /// For those who have nothing in common with us.
     odd: Arc<Quiet>,
-    /// What all clients together may have sent that nobody has read.
-    unread: Pool,
     meter: Meter,
 }
 
@@ -154,10 +179,9 @@ impl Door {
             undecided: TaskTracker::new(),
             balancers: Vec::new(),
             places: Arc::new(Places::new(&settings)),
-            shares: Shares::new(settings.connections_per_key),
+            shares: Shares::new(settings.connections_per_key, settings.unread),
             guesses: Guesses::new(settings.guesses),
             odd: Arc::default(),
-            unread: Pool::default(),
             meter: Meter::default(),
         }
     }
@@ -171,7 +195,7 @@ impl Door {
             true => Arc::clone(&self.places),
             false => Arc::new(Places::new(&settings)),
         };
-        let shares = self.shares.again(settings.connections_per_key);
+        let shares = self.shares.again(settings.connections_per_key, settings.unread);
         let guesses = self.guesses.again(settings.guesses);
         Self { settings, public_address, config, places, shares, guesses, ..self.clone() }
     }

@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 
 fn slots(slots: usize, per_key: usize, per_repository: usize) -> Slots {
-    Slots::new(SlotSettings { slots, per_key, per_repository, queue: 10, wait: Duration::from_secs(1) })
+    Slots::new(SlotSettings { slots, per_key, per_repository, rooms: 0, queue: 10, wait: Duration::from_secs(1) })
 }
 
 fn work(key: &str, repository: &str) -> Work {
@@ -98,59 +98,154 @@ fn who_is_one_too_many_hears_it() {
     assert!(slots.ask(work("b", "r"), None).is_ok());
 }
 
+const POPULAR: Label = [2; 32];
+
 #[test]
-fn others_find_a_place_by_its_label() {
+fn who_waits_for_the_same_hears_where_it_stands() {
     let slots = slots(1, 1, 1);
     let running = now(&mut slots.ask(work("a", "r"), Some([1; 32])).unwrap()).unwrap();
-    assert_eq!(slots.ahead_of(&[1; 32]), None, "it works");
+    assert!(slots.lend(work("b", "r"), [1; 32]).is_none(), "it works");
     let first = slots.ask(work("a", "r"), None).unwrap();
-    let mut second = slots.ask(work("a", "r"), Some([2; 32])).unwrap();
-    assert_eq!(slots.ahead_of(&[2; 32]), Some(1));
+    let mut second = slots.ask(work("a", "r"), Some(POPULAR)).unwrap();
+    let lent = slots.lend(work("a", "r"), POPULAR).unwrap();
+    assert_eq!(lent.ahead(), Some(1));
     drop(first);
-    assert_eq!(slots.ahead_of(&[2; 32]), Some(0));
+    assert_eq!(lent.ahead(), Some(0));
     drop(running);
     assert!(now(&mut second).is_some());
-    assert_eq!(slots.ahead_of(&[2; 32]), None);
+    assert_eq!(lent.ahead(), None);
+}
+
+/// What a key has asked for at the end of its own queue is done when it is somebody else's turn who wants it too.
+#[test]
+fn who_waits_for_the_same_lends_its_own_turn() {
+    let slots = slots(1, 1, 1);
+    let running = now(&mut slots.ask(work("a", "r"), None).unwrap()).unwrap();
+    let mut many: Vec<_> = (0..5).map(|_| slots.ask(work("a", "other"), None).unwrap()).collect();
+    let mut popular = slots.ask(work("a", "r"), Some(POPULAR)).unwrap();
+    let lent = [(); 3].map(|()| slots.lend(work("b", "r"), POPULAR).unwrap());
+    assert_eq!((popular.ahead(), lent[0].ahead(), slots.counts()), (6, Some(1), (1, 6)), "of b there is one more");
+    drop(running);
+    let next = now(&mut many[0]).expect("a's turn");
+    drop(next);
+    let slot = now(&mut popular).expect("b's turn");
+    assert_eq!(slot.work, work("b", "r"), "it counts as b's");
+    assert!(lent.iter().all(|lent| lent.ahead().is_none()));
+    drop((slot, lent));
+    assert!(now(&mut many[1]).is_some());
+}
+
+#[test]
+fn who_may_go_lets_another_go_that_may_not() {
+    let slots = slots(2, 1, 2);
+    let _running = now(&mut slots.ask(work("a", "r"), None).unwrap()).unwrap();
+    let mut popular = slots.ask(work("a", "r"), Some(POPULAR)).unwrap();
+    assert!(now(&mut popular).is_none(), "its key has one");
+    let lent = slots.lend(work("b", "r"), POPULAR);
+    assert!(now(&mut popular).is_some() && lent.is_some());
+}
+
+#[test]
+fn a_turn_that_is_lent_is_taken_back_by_the_last_who_lent_it() {
+    let slots = slots(1, 1, 1);
+    let running = now(&mut slots.ask(work("a", "r"), None).unwrap()).unwrap();
+    let popular = slots.ask(work("a", "r"), Some(POPULAR)).unwrap();
+    let (one, other) = (slots.lend(work("b", "r"), POPULAR).unwrap(), slots.lend(work("b", "r"), POPULAR).unwrap());
+    let behind = slots.ask(work("c", "r"), None).unwrap();
+    assert_eq!(behind.ahead(), 2);
+    drop(one);
+    assert_eq!(behind.ahead(), 2);
+    drop(other);
+    assert_eq!(behind.ahead(), 1);
+    let kept = slots.lend(work("b", "r"), POPULAR);
+    drop(popular);
+    assert_eq!(behind.ahead(), 0, "nobody asks for it any more");
+    drop((running, kept, behind));
+    let queue = slots.lock();
+    assert!(queue.turns.is_empty() && queue.waiting.is_empty());
+}
+
+#[test]
+fn who_lends_takes_no_place_in_a_full_queue() {
+    let slots = slots(1, 1, 1);
+    let _running = now(&mut slots.ask(work("a", "r"), None).unwrap()).unwrap();
+    let _popular = slots.ask(work("a", "r"), Some(POPULAR)).unwrap();
+    let keys: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    let lent: Vec<_> = keys.iter().map(|key| slots.lend(work(key, "r"), POPULAR)).collect();
+    assert!(lent.iter().all(Option::is_some) && slots.ask(work("c", "r"), None).is_ok());
+    assert_eq!(slots.counts(), (1, 1));
+}
+
+#[test]
+fn what_is_free_is_taken_without_waiting_and_no_more() {
+    let slots = slots(2, 1, 2);
+    let held = slots.take(work("a", "r"));
+    assert!(held.is_some() && slots.take(work("a", "r")).is_none(), "its key has one");
+    let mut waits = slots.ask(work("a", "r"), None).unwrap();
+    drop(held);
+    assert!(now(&mut waits).is_some() && slots.take(work("b", "r")).is_some());
+    assert_eq!(slots.counts(), (0, 0));
 }
 
 proptest! {
-    /// Whatever comes and goes: nobody is lost, no limit is passed, and none waits while it could go.
+    /// Whatever comes and goes, and whoever lends whom a turn: nobody is lost, no limit is passed, and none waits while it could go.
     #[test]
-    fn nothing_is_lost(acts in prop::collection::vec((0u8..3, 0usize..8, 0usize..3), 0..60)) {
+    fn nothing_is_lost(acts in prop::collection::vec((0u8..5, 0usize..8, 0u8..3), 0..80)) {
         let (all, per_key, per_repository) = (3, 2, 2);
         let slots = slots(all, per_key, per_repository);
-        let mut waiting: Vec<(usize, usize, Place)> = Vec::new();
-        let mut running: Vec<(usize, usize, Slot)> = Vec::new();
+        let mut waiting: Vec<(Work, Option<Label>, Place)> = Vec::new();
+        let mut running: Vec<Slot> = Vec::new();
+        let mut lent: Vec<(Work, Label, Lent)> = Vec::new();
         for (act, at, what) in acts {
+            let (it, label) = (work(&(at % 3).to_string(), &what.to_string()), [what; 32]);
+            let is_asked = waiting.iter().any(|(_, other, _)| *other == Some(label));
             match act {
                 0 => {
-                    let (key, repository) = (at % 3, what);
-                    if let Ok(place) = slots.ask(work(&key.to_string(), &repository.to_string()), None) {
-                        waiting.push((key, repository, place));
+                    // One asks for what several want.
+                    let label = (at < 4 && !is_asked).then_some(label);
+                    if let Ok(place) = slots.ask(it.clone(), label) {
+                        waiting.push((it, label, place));
                     }
                 }
                 1 if !running.is_empty() => drop(running.remove(at % running.len())),
                 2 if !waiting.is_empty() => drop(waiting.remove(at % waiting.len())),
+                3 => {
+                    let turn = slots.lend(it.clone(), label);
+                    prop_assert_eq!(turn.is_some(), is_asked);
+                    lent.extend(turn.map(|turn| (it, label, turn)));
+                }
+                4 if !lent.is_empty() => drop(lent.remove(at % lent.len())),
                 _ => {}
             }
             let mut still = Vec::new();
-            for (key, repository, mut place) in waiting {
+            for (it, label, mut place) in waiting {
                 match now(&mut place) {
-                    Some(slot) => running.push((key, repository, slot)),
-                    None => still.push((key, repository, place)),
+                    Some(slot) => running.push(slot),
+                    None => still.push((it, label, place)),
                 }
             }
             waiting = still;
             prop_assert_eq!(slots.counts(), (running.len(), waiting.len()));
-            let of_key = |wanted| running.iter().filter(|(key, ..)| *key == wanted).count();
-            let of_repository = |wanted| running.iter().filter(|(_, repository, _)| *repository == wanted).count();
+            let of_key = |key: &str| running.iter().filter(|slot| slot.work.key == key).count();
+            let of_repository = |name: &str| running.iter().filter(|slot| slot.work.repository == name).count();
+            prop_assert!(running.iter().all(|slot| of_key(&slot.work.key) <= per_key));
+            prop_assert!(running.iter().all(|slot| of_repository(&slot.work.repository) <= per_repository));
             prop_assert!(running.len() <= all);
-            prop_assert!((0..3).all(|n| of_key(n) <= per_key && of_repository(n) <= per_repository));
-            for (key, repository, _) in &waiting {
-                prop_assert!(running.len() == all || of_key(*key) == per_key || of_repository(*repository) == per_repository);
+            let cannot_go = |it: &Work| {
+                running.len() == all || of_key(&it.key) == per_key || of_repository(&it.repository) == per_repository
+            };
+            prop_assert!(waiting.iter().all(|(it, ..)| cannot_go(it)));
+            for (it, label, turn) in &lent {
+                let asked = waiting.iter().find(|(_, other, _)| *other == Some(*label));
+                // Whoever asked anew did not do so in the name of those who came before.
+                let lends = slots.lock().of(turn.number).is_some();
+                prop_assert!(asked.is_none() || !lends || cannot_go(it));
+                prop_assert_eq!(turn.ahead().is_some(), asked.is_some());
             }
         }
-        drop((waiting, running));
-        prop_assert_eq!(slots.counts(), (0, 0));
+        drop((waiting, running, lent));
+        let queue = slots.lock();
+        prop_assert!(queue.turns.is_empty() && queue.waiting.is_empty() && queue.keys_running.is_empty());
+        prop_assert!(queue.repositories_running.is_empty() && queue.running == 0);
     }
 }

@@ -100,9 +100,6 @@ impl<O: Outbound> Talk<'_, O> {
                 () = self.outbound.gone() => return Err(Ended::ClientGone),
             };
             let ended = piece.is_none();
-            if ended && self.inbound.flooded() {
-                return Err(Ended::Flooded);
-            }
             let piece = piece.unwrap_or_default();
             self.clocks.moved();
             self.bytes_in += piece.len() as u64;
@@ -119,9 +116,9 @@ impl<O: Outbound> Talk<'_, O> {
     /// Answers with what is kept or made for all.
     async fn share(&mut self, question: &Question, deepens: bool) -> Next {
         let Self { git, fetch, inbound, outbound, clocks, words, .. } = self;
-        let (watch, quiet) = (inbound.watch(), turn::is_quiet(words));
+        let quiet = turn::is_quiet(words);
         let mut shared = Shared::new(fetch, *outbound, inbound, deepens);
-        let relayed = relay::answer(git, fetch, question, quiet, clocks, &watch, &mut shared).await;
+        let relayed = relay::answer(git, fetch, question, quiet, clocks, &mut shared).await;
         let Shared { shallow, more_words, bytes_in, bytes_out, stopped, .. } = shared;
         self.bytes_in += bytes_in;
         self.bytes_out += bytes_out;
@@ -147,15 +144,15 @@ impl<O: Outbound> Talk<'_, O> {
 
     /// Goes on with a git of its own.
     async fn own(mut self) -> Served {
-        let Self { git, fetch, inbound, outbound, clocks, words, bytes_in, bytes_out, .. } = &mut self;
-        let slot = match turn::wait(git, fetch, turn::is_quiet(words), clocks, inbound, *outbound).await {
+        let Self { git, fetch, outbound, clocks, words, bytes_in, bytes_out, .. } = &mut self;
+        let slot = match turn::wait(git, fetch, turn::is_quiet(words), clocks, *outbound).await {
             Ok(slot) => slot,
             Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, *bytes_in, *bytes_out),
             Err(NoSlot::Not(why)) => return Served::not(Ended::Failed, why, *bytes_in, *bytes_out),
         };
         let told = Some(Told::new(self.said).and_then(self.shallow));
-        let begun =
-            Begun { bytes_in: self.bytes_in, bytes_out: self.bytes_out, pending: self.words, told, slot: Some(slot) };
+        let (bytes_in, bytes_out) = (self.bytes_in, self.bytes_out);
+        let begun = Begun { bytes_in, bytes_out, pending: self.words, told, slot: Some(slot), room: None };
         pump::own(self.git, self.fetch, begun, self.inbound, self.outbound).await
     }
 }

@@ -63,6 +63,8 @@ struct Talk<'a, O> {
     own: Option<Own>,
     /// While its own git works on what may become a pack.
     slot: Option<Slot>,
+    /// What its own git has otherwise.
+    room: Option<Slot>,
     bytes_in: u64,
     bytes_out: u64,
     source: Option<Source>,
@@ -88,6 +90,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         known: None,
         own: None,
         slot: None,
+        room: None,
         bytes_in: 0,
         bytes_out: 0,
         source: None,
@@ -113,10 +116,6 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
                 (exit.status, exit.ended)
             }
         },
-        (Ended::ClientGone, own) if talk.inbound.flooded() => {
-            own.inspect(Own::log);
-            (128, Ended::Flooded)
-        }
         (Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded | Ended::Cut, own) => {
             own.inspect(Own::log);
             (128, ended)
@@ -142,15 +141,17 @@ impl<O: Outbound> Talk<'_, O> {
                 self.say(known.bytes.clone()).await?;
                 self.known = Some(known);
             }
-            Err(_) => self.start_own(Bytes::new())?,
+            Err(_) => self.start_own(Bytes::new()).await?,
         }
         let mut turn = None;
         loop {
             if turn.is_none() && self.own.as_ref().is_none_or(Own::took_all) {
                 turn = self.next_turn();
             }
-            if self.own.as_ref().is_some_and(Own::is_done) && !self.splitter.is_within() {
-                self.slot = None;
+            if self.slot.is_some() && self.own.as_ref().is_some_and(Own::is_done) && !self.splitter.is_within() {
+                self.room = turn::room(self.git, self.fetch);
+                // Whoever has neither would be one of any number.
+                self.slot = self.slot.take().filter(|_| self.room.is_none());
             }
             turn = match turn {
                 // A flush alone is the client's farewell.
@@ -160,12 +161,13 @@ impl<O: Outbound> Talk<'_, O> {
                     let asks = bytes != FLUSH;
                     if asks && weight == Weight::Heavy && self.slot.is_none() {
                         self.slot = Some(self.my_turn(&bytes).await?);
+                        self.room = None;
                     } else if asks {
                         self.still_permitted()?;
                     }
                     if self.own.is_none() {
                         let told = self.known.as_ref().map(|known| known.bytes.clone());
-                        self.start_own(told.unwrap_or_default())?;
+                        self.start_own(told.unwrap_or_default()).await?;
                     }
                     if let Some(own) = &mut self.own {
                         own.give(bytes, requests);
@@ -201,9 +203,6 @@ impl<O: Outbound> Talk<'_, O> {
                     waiting
                 }
             };
-            if self.inbound.flooded() {
-                return Err(Ended::Flooded);
-            }
         }
     }
 
@@ -215,7 +214,12 @@ impl<O: Outbound> Talk<'_, O> {
         })
     }
 
-    fn start_own(&mut self, told: Bytes) -> Result<(), Ended> {
+    async fn start_own(&mut self, told: Bytes) -> Result<(), Ended> {
+        if self.slot.is_none() {
+            let Self { git, fetch, clocks, outbound, .. } = self;
+            let room = turn::wait_for_room(git, fetch, clocks, *outbound).await;
+            self.room = Some(self.granted(room)?);
+        }
         match Own::start(self.git, self.fetch, told) {
             Ok(own) => self.own = Some(own),
             Err(error) => {
@@ -284,7 +288,6 @@ impl<O: Outbound> Talk<'_, O> {
                     self.splitter.push(&piece);
                     self.clocks.moved();
                 }
-                None if self.inbound.flooded() => return Err(Ended::Flooded),
                 None => self.client_ended = true,
             },
             () = tokio::time::sleep_until(self.clocks.deadline()) => return Err(self.clocks.ran_out()),
@@ -297,8 +300,8 @@ impl<O: Outbound> Talk<'_, O> {
     async fn kept(&mut self, question: &Question, asked: &[u8]) -> Result<Option<&'static str>, Ended> {
         self.pack = true;
         let quiet = turn::is_quiet(asked);
-        let Self { git, fetch, clocks, inbound, outbound, .. } = self;
-        match relay::answer(git, fetch, question, quiet, clocks, &inbound.watch(), *outbound).await {
+        let Self { git, fetch, clocks, outbound, .. } = self;
+        match relay::answer(git, fetch, question, quiet, clocks, *outbound).await {
             Relayed::Whole(bytes, from) => {
                 self.bytes_out += bytes;
                 self.source = Some(from);
@@ -342,15 +345,19 @@ impl<O: Outbound> Talk<'_, O> {
 
     /// Waits until its git may work.
     async fn my_turn(&mut self, asked: &[u8]) -> Result<Slot, Ended> {
-        let Self { git, fetch, clocks, inbound, outbound, .. } = self;
-        match turn::wait(git, fetch, turn::is_quiet(asked), clocks, inbound, *outbound).await {
-            Ok(slot) => Ok(slot),
-            Err(NoSlot::Ended(ended)) => Err(ended),
-            Err(NoSlot::Not(why)) => {
+        let Self { git, fetch, clocks, outbound, .. } = self;
+        let slot = turn::wait(git, fetch, turn::is_quiet(asked), clocks, *outbound).await;
+        self.granted(slot)
+    }
+
+    fn granted(&mut self, slot: Result<Slot, NoSlot>) -> Result<Slot, Ended> {
+        slot.map_err(|not| match not {
+            NoSlot::Ended(ended) => ended,
+            NoSlot::Not(why) => {
                 self.why = why;
-                Err(Ended::Failed)
+                Ended::Failed
             }
-        }
+        })
     }
 
     async fn say(&mut self, bytes: Bytes) -> Result<(), Ended> {

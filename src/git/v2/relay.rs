@@ -14,12 +14,11 @@ use crate::cache::{Found, Key, Reader, Why};
 use crate::gate::{Fetch, Unserved, Withdrawn};
 use crate::git::child::Ready;
 use crate::git::clocks::Clocks;
-use crate::git::inbound::Watch;
 use crate::git::meter::Limit;
 use crate::git::pkt_line;
 use crate::git::polls::settled;
 use crate::git::pump::send;
-use crate::git::slots::Slots;
+use crate::git::slots::{Label, Lent};
 use crate::git::{Git, Outbound, turn};
 
 /// How often a question is put to a git for all, before the connection's own git has to answer.
@@ -49,7 +48,6 @@ pub(in crate::git) async fn answer(
     question: &Question,
     quiet: bool,
     clocks: &mut Clocks,
-    watch: &Watch,
     outbound: &mut impl Outbound,
 ) -> Relayed {
     let label = match label_of(git, fetch, question).await {
@@ -80,8 +78,8 @@ pub(in crate::git) async fn answer(
                 (reader, Source::Miss)
             }
         };
-        let wait = Wait { fetch, slots: &git.slots, label, quiet };
-        match relay(reader, wait, clocks, watch, outbound).await {
+        let wait = Wait { git, fetch, label, lent: turn::lend(git, fetch, label), quiet };
+        match relay(reader, wait, clocks, outbound).await {
             Outcome::Whole(bytes) => return Relayed::Whole(bytes, source),
             // It waited for its slot, and does not begin again to wait.
             Outcome::Again if begun.elapsed() >= git.slots.patience() => {
@@ -97,7 +95,7 @@ pub(in crate::git) async fn answer(
 }
 
 /// What an answer depends on, and nothing of who asks.
-async fn label_of(git: &Git, fetch: &Fetch, question: &Question) -> Result<[u8; 32], Why> {
+async fn label_of(git: &Git, fetch: &Fetch, question: &Question) -> Result<Label, Why> {
     let mut hash = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hash.update(bytes.len().to_le_bytes());
@@ -130,20 +128,16 @@ enum Outcome {
 
 /// Where the work for an answer may wait for its slot.
 struct Wait<'a> {
+    git: &'a Git,
     fetch: &'a Fetch,
-    slots: &'a Slots,
-    label: [u8; 32],
+    label: Label,
+    /// This one's turn, if it waits for its own or for another's.
+    lent: Option<Lent>,
     /// The client wants no progress.
     quiet: bool,
 }
 
-async fn relay(
-    mut reader: Reader,
-    wait: Wait<'_>,
-    clocks: &mut Clocks,
-    watch: &Watch,
-    outbound: &mut impl Outbound,
-) -> Outcome {
+async fn relay(mut reader: Reader, mut wait: Wait<'_>, clocks: &mut Clocks, outbound: &mut impl Outbound) -> Outcome {
     let mut sent = 0;
     let mut held = Some(BytesMut::new());
     let hold_until = Instant::now() + HOLD;
@@ -175,7 +169,10 @@ async fn relay(
             // Only while nothing has come: then the work may wait for its slot.
             () = tokio::time::sleep_until(news), if held.as_ref().is_some_and(BytesMut::is_empty) => {
                 news = Instant::now() + turn::NEWS;
-                if let Some(ahead) = wait.slots.ahead_of(&wait.label) {
+                // Who came before the one that it follows had its place has lent nothing yet.
+                let Wait { git, fetch, label, lent, .. } = &mut wait;
+                *lent = lent.take().or_else(|| turn::lend(git, fetch, *label));
+                if let Some(ahead) = lent.as_ref().and_then(Lent::ahead) {
                     clocks.moved();
                     if !wait.quiet && outbound.say(&turn::waiting(ahead)).await.is_err() {
                         return Outcome::Broken(sent, Ended::ClientGone);
@@ -184,9 +181,6 @@ async fn relay(
             }
             () = tokio::time::sleep_until(clocks.deadline()) => return Outcome::Broken(sent, clocks.ran_out()),
             () = outbound.gone() => return Outcome::Broken(sent, Ended::ClientGone),
-        }
-        if watch.flooded() {
-            return Outcome::Broken(sent, Ended::Flooded);
         }
         if held.as_ref().is_some_and(|held| whole || memchr::memmem::find(held, PACK).is_some()) {
             ready = held.take().unwrap_or_default().freeze();

@@ -30,7 +30,7 @@ pub(crate) const CASES: &[Case] = &[
 /// The most that one connection may add, in KiB: what may wait unread on one channel (32 MiB), and half of it again for what the
 /// pieces and the allocator take, and the library's own buffers.
 const ONE: u64 = 48 << 10;
-/// The most that all of them together may add: what may wait unread in all (64 MiB), and the same room for the rest.
+/// The most that all of them together may add: what one key may have unread (64 MiB), and a quarter of it for the rest.
 const ALL: u64 = (64 << 10) + (16 << 10);
 /// Pieces of the size that OpenSSH sends.
 const PIECE: usize = 1 << 15;
