@@ -303,13 +303,9 @@ impl Shelf {
     /// Room on disk for some more bytes of an entry that has `filed` there: takes it, making it where it can; `None` where it
     /// cannot. May wait for the disk, and nobody waits for the shelf meanwhile.
     fn reserve(&self, filed: u64, more: u64) -> Option<Share> {
-        /// How often the free space is looked at, in bytes of one file.
-        const LOOK: u64 = 16 << 20;
-        if filed == 0 || filed / LOOK != (filed + more) / LOOK {
-            while !self.is_free() {
-                let gone = self.give_up(&mut self.lock(), Want::Free)?;
-                drop(gone);
-            }
+        while !self.is_free_for(filed, more) {
+            let gone = self.give_up(&mut self.lock(), Want::Free)?;
+            drop(gone);
         }
         loop {
             if let Some(share) = self.disk.take(more) {
@@ -318,6 +314,18 @@ impl Shelf {
             let gone = self.give_up(&mut self.lock(), Want::Total)?;
             drop(gone);
         }
+    }
+
+    /// The same, at nobody's cost.
+    fn spare(&self, filed: u64, more: u64) -> Option<Share> {
+        if self.is_free_for(filed, more) { self.disk.take(more) } else { None }
+    }
+
+    /// Whether the disk has room for that, looked at now and then.
+    fn is_free_for(&self, filed: u64, more: u64) -> bool {
+        /// How often, in bytes of one file.
+        const LOOK: u64 = 16 << 20;
+        (filed != 0 && filed / LOOK == (filed + more) / LOOK) || self.is_free()
     }
 
     fn is_free(&self) -> bool {

@@ -173,7 +173,7 @@ async fn a_removed_folder_is_made_again() {
 
 #[tokio::test(start_paused = true)]
 async fn who_stalls_does_not_hold_the_others_up_for_ever() {
-    let (cache, _dir) = cache(|settings| settings.entry = 1);
+    let (cache, _dir) = cache(|settings| settings.total = 1);
     let (mut writer, mut stalls) = missing(&cache, 1);
     let Found::Growing(reads) = cache.get(key(1)) else { panic!() };
     let reads = tokio::spawn(all(reads));
@@ -183,6 +183,32 @@ async fn who_stalls_does_not_hold_the_others_up_for_ever() {
     writer.finish();
     assert_eq!(reads.await.unwrap().unwrap().len(), 40 * 60_000);
     assert_eq!(stalls.next().await, Err(Lost));
+}
+
+/// An answer that is too large to be kept is not thrown away under those who read it, as long as nobody else needs the disk.
+#[tokio::test(start_paused = true)]
+async fn who_is_slow_holds_nobody_up_where_the_disk_has_room() {
+    let (cache, _dir) = cache(|settings| settings.entry = 1);
+    let (mut writer, slow) = missing(&cache, 1);
+    let Found::Growing(fast) = cache.get(key(1)) else { panic!() };
+    let fast = tokio::spawn(all(fast));
+    let piece = || Bytes::from(vec![7; 60_000]);
+    for _ in 0..40 {
+        soon(writer.write(piece())).await.expect("it waits for nobody").unwrap();
+    }
+    drop(missing(&cache, 1));
+    assert_eq!(used(&cache), (0, 40 * 60_000));
+    // Who is alone sets the pace, and nothing more is written down for it.
+    fast.abort();
+    assert!(fast.await.unwrap_err().is_cancelled());
+    let written = async {
+        for _ in 0..40 {
+            writer.write(piece()).await.unwrap();
+        }
+        writer.finish();
+    };
+    let (bytes, ()) = tokio::join!(all(slow), written);
+    assert_eq!((bytes.unwrap().len(), used(&cache)), (80 * 60_000, (0, 0)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ impl Writer {
         Self { shelf, key, entry, unsure: false, finished: false }
     }
 
-    /// Adds bytes. It waits for readers only when what it writes cannot be kept. If the future is dropped half-way, the
+    /// Adds bytes. It waits for readers only when what it writes can neither be kept nor written down for them. If the future is dropped half-way, the
     /// entry cannot go on.
     ///
     /// # Errors
@@ -57,12 +57,18 @@ impl Writer {
 
     async fn keep(&self, stored: Stored, bytes: Bytes) -> bool {
         let (all, more) = (stored.all(), bytes.len() as u64);
-        if all + more > self.shelf.settings.entry {
+        let too_large = all + more > self.shelf.settings.entry;
+        if too_large {
             tracing::debug!(all, "an entry is too large to be kept");
-            return false;
+            self.shelf.remove(self.key, &self.entry);
+            // Several read it at their own pace while the disk has room to spare: one that is slow does not hold the others up.
+            if self.entry.readers() < 2 {
+                return false;
+            }
         }
         // What has begun to go to the file goes on there, also when there is memory again.
-        if stored.file == 0
+        if !too_large
+            && stored.file == 0
             && let Some(room) = self.shelf.memory.take(more)
         {
             self.entry.hold(&bytes, room);
@@ -71,7 +77,8 @@ impl Writer {
         let (shelf, entry) = (Arc::clone(&self.shelf), Arc::clone(&self.entry));
         // Making room asks the disk and closes files: not on a thread of the runtime either.
         let kept = on_disk(move || {
-            let Some(room) = shelf.reserve(stored.file, more) else { return Ok(None) };
+            let room = if too_large { shelf.spare(stored.file, more) } else { shelf.reserve(stored.file, more) };
+            let Some(room) = room else { return Ok(None) };
             entry.write(|| shelf.file(), stored.file, &bytes).map(|()| Some(room))
         });
         match kept.await {
