@@ -19,8 +19,10 @@ use super::strangers::Strangers;
 use super::{PATIENCE, QUEUE, Record, line};
 pub(super) use hand::Disk;
 use hand::Hand;
+use owed::Owed;
 
 mod hand;
+mod owed;
 
 /// How often somebody who waits for a place in the queue looks again.
 const LOOK: Duration = Duration::from_millis(1);
@@ -98,7 +100,16 @@ impl Writer {
         let (send, items) = mpsc::sync_channel(queue);
         let file = open()?;
         let torn = file.is_torn();
-        let hand = Hand { file, open, strangers, counters: counters.clone(), torn, chain: None, unsettled: false };
+        let hand = Hand {
+            file,
+            open,
+            strangers,
+            counters: counters.clone(),
+            torn,
+            chain: None,
+            unsettled: false,
+            owed: Owed::default(),
+        };
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || hand.run(&items))?;
         Ok(Self {
             queue: Some(send),
@@ -221,9 +232,19 @@ impl Drop for Writer {
     }
 }
 
-/// Writes whole lines. A line that is cut, as by a full disk, does not swallow the one behind it. Says
-/// whether all of it is written.
+/// Writes whole lines. A line that is cut, as by a full disk, does not swallow the one behind it. Says whether all was written; what
+/// was not is in the log.
 fn write(file: &mut impl Write, text: &str, torn: &mut bool, counters: &Counters) -> bool {
+    let Err((whole, error)) = append(file, text, torn) else { return true };
+    for line in text.get(whole..).unwrap_or_default().lines() {
+        counters.lose(Lost::Disk);
+        tracing::error!(%error, record = %line, "an audit record cannot be written");
+    }
+    false
+}
+
+/// The same, without a word to the log. On an error, how many bytes of whole lines are there.
+fn append(file: &mut impl Write, text: &str, torn: &mut bool) -> Result<(), (usize, io::Error)> {
     let mut rest = text.as_bytes();
     if *torn && !rest.is_empty() && file.write_all(b"\n").is_ok() {
         *torn = false;
@@ -238,15 +259,11 @@ fn write(file: &mut impl Write, text: &str, torn: &mut bool, counters: &Counters
                 let written = text.len() - rest.len();
                 let whole = text.get(..written).map_or(0, |done| done.rfind('\n').map_or(0, |end| end + 1));
                 *torn |= whole < written;
-                for line in text.get(whole..).unwrap_or_default().lines() {
-                    counters.lose(Lost::Disk);
-                    tracing::error!(%error, record = %line, "an audit record cannot be written");
-                }
-                return false;
+                return Err((whole, error));
             }
         }
     }
-    true
+    Ok(())
 }
 
 #[cfg(test)]

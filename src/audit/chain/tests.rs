@@ -48,17 +48,13 @@ impl Site {
     }
 }
 
+pub(in crate::audit) fn changed(seq: u64) -> Event {
+    let (by, what) = ("alice".to_owned(), format!("added account n{seq}"));
+    Event::Changed { by, seq, first_seq: None, what, details: Details::default(), recovered: false }
+}
+
 pub(in crate::audit) fn change(audit: &Audit, seq: u64) {
-    let what = format!("added account n{seq}");
-    let event = Event::Changed {
-        by: "alice".to_owned(),
-        seq,
-        first_seq: None,
-        what,
-        details: Details::default(),
-        recovered: false,
-    };
-    audit.record(&new_id(), event);
+    audit.record(&new_id(), changed(seq));
 }
 
 fn other(audit: &Audit) {

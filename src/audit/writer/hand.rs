@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::Duration;
 
-use super::{Item, write};
+use super::owed::Owed;
+use super::{Item, append, write};
 use crate::audit::chain::{Chain, Place};
 use crate::audit::counters::{Counters, Lost};
 use crate::audit::strangers::Strangers;
@@ -74,6 +75,7 @@ pub(super) struct Hand<W, O> {
     pub(super) chain: Option<Box<Chain>>,
     /// Whether there are links that the disk may not have.
     pub(super) unsettled: bool,
+    pub(super) owed: Owed,
 }
 
 impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
@@ -91,6 +93,7 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
             self.tend(false);
         }
         self.tend(true);
+        self.pay();
         if self.chain.as_ref().is_some_and(|chain| chain.has_news()) {
             self.checkpoint();
         }
@@ -129,7 +132,7 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
             }
         }
         self.put(&mut text);
-        if self.chain.as_ref().is_some_and(|chain| chain.is_due()) {
+        if self.owed.is_empty() && self.chain.as_ref().is_some_and(|chain| chain.is_due()) {
             self.checkpoint();
         }
         self.settle();
@@ -147,8 +150,12 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
                 None => continue,
             }
         }
-        if self.chain.as_ref().is_some_and(|chain| chain.is_due()) {
-            self.checkpoint();
+        let is_due = self.chain.as_ref().is_some_and(|chain| chain.is_due());
+        if self.owed.is_due() || (self.owed.is_empty() && is_due) {
+            self.pay();
+            if is_due {
+                self.checkpoint();
+            }
             self.settle();
         }
     }
@@ -159,31 +166,59 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
         text.clear();
     }
 
-    /// Writes the next link of the chain. One that cannot be written is no link: the change has no record before the next
-    /// start, which makes one of the journal.
+    /// Writes the next link of the chain, behind those that are owed. One that cannot be written now is owed too.
     fn link(&mut self, record: &Record) {
-        let Some(chain) = &mut self.chain else {
+        if self.chain.is_none() {
             if let Some(line) = line(record) {
                 self.put(&mut format!("{line}\n"));
             }
             return;
-        };
+        }
+        self.pay();
+        let failed = if self.owed.is_empty() { self.append(record) } else { Err(io::ErrorKind::StorageFull.into()) };
+        if let Err(error) = failed {
+            self.counters.lose(Lost::Disk);
+            tracing::error!(%error, ?record, "an audit record cannot be written, and is kept until it can");
+            self.owed.keep(record);
+        }
+    }
+
+    /// Writes what is owed, as far as there is room.
+    fn pay(&mut self) {
+        let mut paid = 0;
+        while let Some(record) = self.owed.next() {
+            if self.append(&record).is_err() {
+                self.owed.give_back(record);
+                break;
+            }
+            paid += 1;
+        }
+        if paid > 0 {
+            tracing::info!(paid, "audit records that could not be written before are there now");
+        }
+    }
+
+    /// Appends a link to the file.
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        let Some(chain) = &mut self.chain else { return Ok(()) };
         match chain.link(record) {
             Ok((line, head)) => {
-                if write(&mut self.file, &format!("{line}\n"), &mut self.torn, &self.counters) {
-                    chain.wrote(record, head, self.file.place());
-                    self.unsettled = true;
-                }
+                append(&mut self.file, &format!("{line}\n"), &mut self.torn).map_err(|(_, error)| error)?;
+                chain.wrote(record, head, self.file.place());
+                self.unsettled = true;
             }
             Err(error) => {
                 self.counters.lose(Lost::Form);
                 tracing::error!(%error, ?record, "an audit record cannot be written as JSON");
             }
         }
+        Ok(())
     }
 
     fn checkpoint(&mut self) {
-        if let Some(record) = self.chain.as_ref().map(|chain| chain.checkpoint()) {
+        self.pay();
+        // It would sign what is not there yet.
+        if let Some(record) = self.chain.as_ref().filter(|_| self.owed.is_empty()).map(|chain| chain.checkpoint()) {
             self.counters.count(&record.event);
             self.link(&record);
         }
@@ -204,10 +239,13 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
 
     fn unchain(&mut self, done: &SyncSender<()>) {
         self.tend(true);
+        self.pay();
         if self.chain.as_ref().is_some_and(|chain| chain.has_news()) {
             self.checkpoint();
         }
         self.settle();
+        // What is owed still, the next process makes of the journal.
+        self.owed = Owed::default();
         drop(self.chain.take());
         if done.send(()).is_err() {
             tracing::debug!("whoever waited for the chain of audit records has gone");

@@ -1,5 +1,6 @@
 use std::sync::{Arc, Mutex};
 
+use super::super::chain::tests::{Site, changed};
 use super::*;
 use crate::audit::strangers::Settings;
 
@@ -166,4 +167,30 @@ fn a_line_that_was_cut_does_not_swallow_the_next() {
     writer.put("after".to_owned());
     writer.flush();
     assert_eq!(disk.text(), "whole\nbro\nafter\n");
+}
+
+/// Whoever asked for these changes was told that they are done.
+#[test]
+fn links_that_a_full_disk_did_not_take_are_written_when_there_is_room() {
+    let (site, disk) = (Site::new(), Disk::default());
+    let writer = Writer::over(opens(&disk), nobody(), 8, Duration::from_secs(60), Counters::default()).unwrap();
+    assert!(writer.chain(Chain::open(&site.settings(), &site.at("audit.jsonl"), Some(0)).unwrap()));
+    let link = |seq| {
+        let (time, id, event) = (jiff::Timestamp::now(), crate::audit::new_id(), changed(seq));
+        writer.link(Record { v: crate::audit::SCHEMA, time, id, event, link: None });
+        writer.flush();
+    };
+    link(1);
+    *disk.room.lock().unwrap() = Some(10);
+    link(2);
+    link(3);
+    writer.checkpoint();
+    writer.flush();
+    assert_eq!(disk.text().lines().count(), 2, "one, and a piece: {}", disk.text());
+    *disk.room.lock().unwrap() = None;
+    link(4);
+    drop(writer);
+    std::fs::write(site.at("audit.jsonl"), disk.text()).unwrap();
+    let verdict = site.verify(Some(4));
+    assert!(verdict.good && verdict.changes == 4 && verdict.signed_up_to == Some(verdict.links), "{verdict:?}");
 }
