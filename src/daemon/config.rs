@@ -26,6 +26,7 @@ use crate::admin::policy::Policy;
 use crate::audit::{chain, strangers};
 use crate::front::control;
 use crate::front::ssh::{self, host_keys::Kinds};
+use crate::model::text::counted;
 use crate::store;
 pub use limits::Limits;
 pub use places::{ENVIRONMENT, locate};
@@ -129,7 +130,7 @@ pub enum ConfigError {
         error: io::Error,
     },
     /// Something is wrong in it.
-    #[error("the config file {} has {} fault(s)", file.display(), faults.len())]
+    #[error("the config file {} has {}", file.display(), counted(faults.len(), "fault"))]
     Faults {
         /// The file.
         file: PathBuf,

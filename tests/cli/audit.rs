@@ -43,6 +43,16 @@ fn records_are_shown_to_people_and_found_by_every_filter() {
     site.snapshot("audit_records", &story);
 }
 
+/// As clients, keys and the config have them.
+#[test]
+fn a_network_of_ipv4_is_one_however_it_is_written() {
+    let site = site();
+    let records = |network: &str| site.run(&["audit", "--json", "--address", network]).to_string();
+    let plain = records("192.0.2.0/24");
+    assert!(plain.contains("192.0.2."), "{plain}");
+    assert_eq!(records("::ffff:192.0.2.0/120"), plain);
+}
+
 #[test]
 fn what_is_wrong_is_said_with_a_remedy() {
     let site = Site::new();

@@ -22,6 +22,7 @@ use crate::audit::query::{Query, WORDS};
 use crate::model::grant::Grant;
 use crate::model::key_name::KeyRef;
 use crate::model::name::AccountName;
+use crate::model::network;
 use source::Source;
 
 /// Below the help of the noun.
@@ -169,8 +170,7 @@ fn code(text: &str) -> Result<String, String> {
 }
 
 fn network(text: &str) -> Result<IpNet, String> {
-    let single = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse().or_else(|_| single()).map_err(|_| "no address and no network such as 10.0.0.0/8".to_owned())
+    network::parse(text).ok_or_else(|| "no address and no network such as 10.0.0.0/8".to_owned())
 }
 
 fn parsed<T, E: std::fmt::Display>(
