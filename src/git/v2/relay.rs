@@ -78,7 +78,9 @@ pub(in crate::git) async fn answer(
                 (reader, Source::Miss)
             }
         };
-        let wait = Wait { git, fetch, label, lent: turn::lend(git, fetch, label), quiet };
+        // Nobody waits for what is there.
+        let lent = if source == Source::Hit { None } else { turn::lend(git, fetch, label) };
+        let wait = Wait { git, fetch, label, lent, quiet };
         match relay(reader, wait, clocks, outbound).await {
             Outcome::Whole(bytes) => return Relayed::Whole(bytes, source),
             // It waited for its slot, and does not begin again to wait.
