@@ -81,6 +81,14 @@ pub enum BuildError {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] OpenError),
+    /// The folder of what is kept. Nobody who serves makes it: a name that is mistyped would be a gateway that knows no key.
+    #[error("the state folder {} cannot be looked at: {error}", folder.display())]
+    State {
+        /// Which.
+        folder: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
     /// A folder of what is kept, in which others could put what they like in its place.
     #[error("others than its owner can write to {}", .0.display())]
     Open(PathBuf),
@@ -108,6 +116,9 @@ impl BuildError {
             Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
             Self::Registry(OpenError::Locked) => {
                 "a daemon with the same state_dir runs already: administer it with the other verbs, or stop it with SIGTERM"
+            }
+            Self::State { .. } => {
+                "`pullgate init DIR` makes what is missing beside DIR/config.toml; or see what `state_dir` says"
             }
             Self::Open(_) => "take that right away (chmod go-w), and see what is in it: `pullgate check`",
             Self::Registry(_) => "`pullgate check` looks at the whole installation",
@@ -176,8 +187,11 @@ impl Shell {
             tracing::warn!(%error, "core dumps cannot be switched off: one would hold the host keys");
         }
         raise_descriptors();
+        if let Err(error) = config.state_dir.metadata() {
+            return Err(BuildError::State { folder: config.state_dir.clone(), error });
+        }
         for folder in [config.state_dir.clone(), config.registry_dir()] {
-            // One that is not there is made, for its owner alone.
+            // The registry's is made where there is none, for its owner alone.
             if folder.metadata().is_ok_and(|meta| others_write(meta.mode())) {
                 return Err(BuildError::Open(folder));
             }

@@ -202,6 +202,25 @@ fn a_state_that_others_can_write_is_not_served_from() {
     }
 }
 
+/// A name that is mistyped is no gateway that knows nobody.
+#[test]
+fn a_state_that_is_not_there_is_not_served_from() {
+    let site = Site::with_acme();
+    let config = format!(
+        "state_dir = \"{0}\"\n[control]\nsocket = \"{1}\"\n",
+        site.path("stat").display(),
+        site.path("s").display()
+    );
+    std::fs::write(site.path("config.toml"), config).unwrap();
+    for verb in ["serve", "check"] {
+        let ran = site.run(&[verb]);
+        assert_ne!(ran.code, 0, "{ran}");
+        assert!(format!("{ran}").contains("stat cannot be looked at: No such file"), "{ran}");
+        assert!(format!("{ran}").contains("`pullgate init DIR` makes what is missing"), "{ran}");
+    }
+    assert!(!site.path("stat").exists());
+}
+
 /// What `serve` would refuse, `check` tells before.
 #[test]
 fn what_serve_refuses_is_found_before() {
