@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use tracing::Level;
 
-use super::table::time;
 use crate::admin::fault::{Fault, Kind};
 use crate::admin::group::GroupView;
 use crate::admin::operator::{NotAllowed, Operator};
@@ -194,11 +193,11 @@ fn closed(error: &OpenError, config: &Config) -> Fault {
 }
 
 /// The daemon is stopping, if it says so.
-fn stops(config: &Config) -> Option<Fault> {
+pub(super) fn stops(config: &Config) -> Option<Fault> {
     let stopping::Stopping { process, until } = stopping::of(&config.control.socket)?;
     let fact = format!(
         "the daemon (process {process}) is stopping: it takes no commands any more, and lets what runs finish until {}",
-        time(until)
+        until.strftime("%Y-%m-%d %H:%M:%S UTC")
     );
     let hint = "start it again when it has ended, as `systemctl restart` does, or try again then: without a daemon, commands work \
                 on the registry itself";

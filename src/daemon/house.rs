@@ -207,7 +207,7 @@ impl Shell {
             .with_packing(config.packing);
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
         tell(git.report());
-        let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds)?;
+        let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds, &[])?;
         let audit = match config.audit_to {
             AuditTo::File => Audit::open_bounded(&config.audit_file, config.audit_strangers),
             AuditTo::Stdout => Audit::to_stdout(&config.audit_file, config.audit_strangers),

@@ -105,7 +105,8 @@ impl Reloader {
     /// # Errors
     /// The host keys cannot be read or made, and nothing has changed.
     fn reload(&self, next: &Config) -> Result<Vec<&'static str>, HostKeyError> {
-        let keys = host_keys::load_or_make(&next.ssh.host_keys, next.ssh.host_key_kinds)?;
+        let shown = self.doors.borrow().host_keys();
+        let keys = host_keys::load_or_make(&next.ssh.host_keys, next.ssh.host_key_kinds, &shown)?;
         // In one step: another gate may just be put behind the door.
         self.doors.send_modify(|door| {
             let new = door.again(keys, next.limits.ssh, next.ssh.public_address.to_string());

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use super::config::Config;
@@ -58,14 +59,14 @@ impl Sockets {
         }
         for address in config.ssh.listen.iter().filter(|_| !managed) {
             let failed = |error| ServeError::Listen { address: *address, error };
-            ssh.push(Arc::new(listen(*address, &mut open).await.map_err(failed)?));
+            ssh.push(Arc::new(listen(*address, &config.ssh.listen, &mut open).map_err(failed)?));
         }
         let metrics = match config.metrics {
             None => None,
             Some(address) => {
                 let failed = |error| ServeError::Metrics { address, error };
                 let mut open = metrics.into_iter().collect();
-                Some(Arc::new(listen(address, &mut open).await.map_err(failed)?))
+                Some(Arc::new(listen(address, &[], &mut open).map_err(failed)?))
             }
         };
         let path = |socket: &UnixListener| Some(socket.local_addr().ok()?.as_pathname()?.to_owned());
@@ -79,13 +80,37 @@ impl Sockets {
     }
 }
 
-/// The one of those that are open that listens there, or a new one.
-async fn listen(address: SocketAddr, open: &mut Vec<std::net::TcpListener>) -> std::io::Result<TcpListener> {
+/// The one of those that are open that listens there, or a new one, beside `others`.
+fn listen(
+    address: SocketAddr,
+    others: &[SocketAddr],
+    open: &mut Vec<std::net::TcpListener>,
+) -> std::io::Result<TcpListener> {
     let found = open.iter().position(|listener| listener.local_addr().is_ok_and(|at| at == address));
     match found {
         Some(place) => adopted(open.swap_remove(place)),
-        None => TcpListener::bind(address).await,
+        None => adopted(bind(address, others)?),
     }
+}
+
+/// Listens at an address, beside `others`. All addresses of IPv6 are all of IPv4 too, by the system's default (ipv6(7)), unless
+/// others of these are of IPv4 at the same port.
+///
+/// # Errors
+/// Of the system.
+pub fn bind(address: SocketAddr, others: &[SocketAddr]) -> std::io::Result<std::net::TcpListener> {
+    /// Connections that nobody has taken yet; the system bounds it too (`net.core.somaxconn`).
+    const BACKLOG: i32 = 1024;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // The connections of the last process may still be closing.
+    socket.set_reuse_address(true)?;
+    let beside = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port();
+    if address.is_ipv6() && address.ip().is_unspecified() && others.iter().any(beside) {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
 }
 
 fn adopted(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
@@ -125,6 +150,25 @@ mod tests {
         sockets.control.claim().unwrap();
         drop(sockets);
         assert!(!config.control.socket.exists(), "whose it is removes it at the end");
+    }
+
+    /// As the example says for agents on other machines.
+    #[tokio::test]
+    async fn all_addresses_of_both_kinds_are_listened_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let port = any().local_addr().unwrap().port();
+        let [v4, v6] = [format!("0.0.0.0:{port}"), format!("[::]:{port}")].map(|text| text.parse().unwrap());
+        for listen in [[v4, v6].as_slice(), &[v6, v4], &[v6]] {
+            let sockets = Sockets::open(&config(dir.path(), listen), Handed::default()).await.unwrap();
+            assert_eq!(sockets.ssh.len(), listen.len());
+            for near in ["127.0.0.1", "::1"] {
+                let near = SocketAddr::new(near.parse().unwrap(), port);
+                // A machine may have no IPv6 on its loopback.
+                if near.is_ipv4() || std::net::TcpListener::bind("[::1]:0").is_ok() {
+                    std::net::TcpStream::connect(near).unwrap();
+                }
+            }
+        }
     }
 
     /// Who could not take over leaves everything to the one whose it is.

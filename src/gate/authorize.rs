@@ -140,6 +140,7 @@ impl Fetch {
             Unserved::TimedOut => Reason::TimedOut { repo },
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
+            Unserved::NoGit => Reason::Unavailable("git cannot be started".to_owned()),
             Unserved::Withdrawn(Withdrawn { reason, key }) => {
                 self.subject.key = key.or_else(|| self.subject.key.take());
                 reason
@@ -190,6 +191,8 @@ pub enum Unserved {
     Flooded,
     /// The machine has no room for one more.
     Busy,
+    /// There is no git that can be started, whatever the repository is.
+    NoGit,
     /// It would not be permitted any more.
     Withdrawn(Withdrawn),
 }

@@ -220,7 +220,9 @@ impl Git {
         }
         // Before the first byte git reads an error line, and where it waits for an answer that has not begun, as it does when
         // there was no room for it or it is not permitted any more; in the middle of something it would read it as data.
-        let is_awaited = matches!(why, Unserved::Busy | Unserved::Withdrawn(_)) || bytes_out == 0 || error.is_some();
+        let is_awaited = matches!(why, Unserved::Busy | Unserved::NoGit | Unserved::Withdrawn(_))
+            || bytes_out == 0
+            || error.is_some();
         // git's own complaint is in our log, and could name our paths; the client hears ours.
         let words = match ended {
             Ended::Served | Ended::ClientGone | Ended::Cut => None,
@@ -261,7 +263,7 @@ fn is_not_there(error: &str) -> bool {
 /// What to say when git cannot be started.
 fn cannot_start(error: &std::io::Error) -> Unserved {
     tracing::error!(%error, "git cannot be started");
-    if is_shortage(error) { Unserved::Busy } else { Unserved::Repository }
+    if is_shortage(error) { Unserved::Busy } else { Unserved::NoGit }
 }
 
 #[cfg(test)]

@@ -64,6 +64,7 @@ fn the_client_is_known_by_its_own_address() {
     for header in [
         b"PROXY TCP4 192.0.2.7 10.0.0.1 8080 22\r\n".to_vec(),
         b"PROXY TCP6 2001:db8::7 2001:db8::1 8080 22\r\n".to_vec(),
+        b"PROXY TCP6 ::ffff:192.0.2.9 2001:db8::1 8080 22\r\n".to_vec(),
         v2([192, 0, 2, 8]),
     ] {
         let port = balancer(&gateway, header);
@@ -78,6 +79,12 @@ fn the_client_is_known_by_its_own_address() {
         let said = fetch(&gateway, &key, port).failed();
         assert!(said.contains(&format!("may not be used from {from}")) && said.contains("[source-address]"), "{said}");
     }
+    // The log has an address as the record has it.
+    assert!(!gateway.log().contains("::ffff:"), "{}", gateway.log());
+    // A look whether somebody listens is no fault.
+    drop(std::net::TcpStream::connect(("127.0.0.1", gateway.port())).unwrap());
+    assert!(fetch(&gateway, &key, balancer(&gateway, v2([192, 0, 2, 8]))).code == Some(0));
+    assert!(!gateway.log().contains("a connection of a balancer is dropped"), "{}", gateway.log());
     // Who comes from there without a header is not let in: it would pass for the balancer.
     let said = fetch(&gateway, &key, gateway.port());
     assert!(said.code == Some(128) && !said.err.contains("remote error"), "{said:?}");

@@ -122,6 +122,29 @@ fn install(program: &Path, at: &Path, root: &Path) {
 
 /// What a container without a distribution in it is to the gateway: a root with its program, git and their libraries, its
 /// own mounts, and nothing else. No shell, no loader's cache, no users.
+/// As while its package is replaced: it is not the repository that is at fault.
+#[test]
+fn a_git_that_is_gone_is_no_fault_of_the_repository() {
+    let mut gateway = Gateway::start_with(always_git);
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let folder = gateway.path("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let (git, aside) = (folder.join("git"), folder.join("aside"));
+    std::fs::copy(gits().into_keys().next().unwrap(), &git).unwrap();
+    with_path(&mut gateway, &folder);
+    let url = gateway.url("acme/app");
+    gateway.git(&key, &["ls-remote", &url]).ok();
+    std::fs::rename(&git, &aside).unwrap();
+    for version in ["0", "2"] {
+        let said = gateway.git(&key, &["-c", &format!("protocol.version={version}"), "ls-remote", &url]).failed();
+        assert!(said.contains("[unavailable]") && !said.contains("git cannot"), "{said}");
+        crate::scene::same_id_in_the_audit(&gateway, &said, "unavailable");
+    }
+    std::fs::rename(&aside, &git).unwrap();
+    gateway.git(&key, &["ls-remote", &url]).ok();
+}
+
 #[test]
 fn a_gateway_in_a_root_of_its_own_serves_in_its_cell() {
     let possible = run(Command::new("unshare").args(["--mount", "true"])).code == Some(0);

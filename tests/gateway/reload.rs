@@ -65,6 +65,22 @@ fn a_config_that_cannot_be_taken_leaves_the_old_one() {
     assert!(gateway.log().contains("what [limits] says of fetches, slots and the end"), "{}", gateway.log());
 }
 
+/// A folder that was moved away, or a name that is mistyped: agents would be warned of a key that they do not know.
+#[test]
+fn no_host_key_is_made_in_the_place_of_one_that_clients_know() {
+    let gateway = Gateway::start();
+    let (key, aside) = (gateway.path("keys/ssh_host_ed25519_key"), gateway.path("aside"));
+    let shown = shown_keys(&gateway);
+    assert!(gateway.log().contains("there was no host key: a new one was made"), "{}", gateway.log());
+    std::fs::rename(&key, &aside).unwrap();
+    hang_up(&gateway, "the old config and host keys stay");
+    assert!(gateway.log().contains("ssh_host_ed25519_key is missing, and clients know that key"), "{}", gateway.log());
+    assert!(!key.exists() && shown_keys(&gateway) == shown);
+    std::fs::rename(&aside, &key).unwrap();
+    hang_up(&gateway, "config and host keys were read anew");
+    assert_eq!(shown_keys(&gateway), shown);
+}
+
 /// As logrotate does it: move the file away, then SIGHUP.
 #[test]
 fn the_audit_file_is_opened_anew_and_no_record_is_lost() {

@@ -148,6 +148,7 @@ fn who_waits_for_a_slot_is_not_taken_for_dead() {
             .replace("slot_wait_seconds = 600", "slot_wait_seconds = 18")
             // With this SSH's signs come every 15 seconds, and with the default every 31.
             .replace("login_seconds = 30", "login_seconds = 10")
+            .replace("keepalive_seconds = 31", "keepalive_seconds = 15")
     });
     let bare = gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);

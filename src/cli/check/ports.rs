@@ -1,11 +1,12 @@
 //! Whether the SSH server, and who tells metrics, can listen where they should.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 
 use super::Finding;
 use crate::daemon::config::Config;
+use crate::daemon::sockets::bind;
 
 const SSH: &str = "ssh.listen";
 const METRICS: &str = "metrics.listen";
@@ -13,9 +14,15 @@ const METRICS: &str = "metrics.listen";
 pub(super) fn listen(config: &Config) -> Vec<Finding> {
     // A daemon of this config holds its own ports.
     let runs = UnixStream::connect(&config.control.socket).is_ok();
-    let ssh = config.ssh.listen.iter().map(|address| (SSH, *address));
-    let all = ssh.chain(config.metrics.map(|address| (METRICS, address)));
-    let mut found: Vec<_> = all.map(|(subject, address)| one(subject, address, runs)).collect();
+    let try_at = |subject, address, others: &[SocketAddr]| {
+        let bound = bind(address, others);
+        (of(subject, address, bound.as_ref().map(drop), runs), bound)
+    };
+    let listen = &config.ssh.listen;
+    // Each is held while the others are tried, as they will be.
+    let (mut found, held): (Vec<_>, Vec<_>) = listen.iter().map(|address| try_at(SSH, *address, listen)).unzip();
+    drop(held);
+    found.extend(config.metrics.map(|address| try_at(METRICS, address, &[]).0));
     // Each may be free, and not for both of them.
     if let Some(metrics) = config.metrics.filter(|metrics| config.ssh.listen.iter().any(|ssh| collide(*ssh, *metrics)))
     {
@@ -79,9 +86,9 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-fn one(subject: &str, address: SocketAddr, runs: bool) -> Finding {
-    match TcpListener::bind(address) {
-        Ok(_) => Finding::ok(subject, format!("{address} is free")),
+fn of(subject: &str, address: SocketAddr, bound: Result<(), &std::io::Error>, runs: bool) -> Finding {
+    match bound {
+        Ok(()) => Finding::ok(subject, format!("{address} is free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse && runs => {
             Finding::ok(subject, format!("{address} is taken, and a daemon of this config runs"))
         }
@@ -106,7 +113,13 @@ fn one(subject: &str, address: SocketAddr, runs: bool) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
+
+    fn one(subject: &str, address: SocketAddr, runs: bool) -> Finding {
+        of(subject, address, bind(address, &[]).as_ref().map(drop), runs)
+    }
 
     #[test]
     fn an_address_that_nobody_far_away_can_reach_is_told_of() {

@@ -85,7 +85,7 @@ fn entries(config: &Config, hosts: &[PublicAddress]) -> Result<Vec<Entry>, Fault
 /// Why there are no host keys to work with, for the command line.
 pub(super) fn fault(error: HostKeyError) -> Fault {
     let kind = match &error {
-        HostKeyError::None(_) => Kind::NotFound,
+        HostKeyError::None(_) | HostKeyError::Missing(_) => Kind::NotFound,
         HostKeyError::Io(_, io) if io.kind() == std::io::ErrorKind::NotFound => Kind::NotFound,
         HostKeyError::Io(_, io) if io.kind() == std::io::ErrorKind::PermissionDenied => Kind::Denied,
         HostKeyError::Io(..) | HostKeyError::Open(..) | HostKeyError::NotAKey(..) | HostKeyError::Random(_) => {

@@ -12,7 +12,7 @@ use ed25519_dalek::SigningKey;
 use getrandom::rand_core::UnwrapErr;
 use russh::keys::ssh_key::private::{Ed25519Keypair, KeypairData, RsaKeypair};
 use russh::keys::ssh_key::{self, LineEnding};
-use russh::keys::{Algorithm, EcdsaCurve, PrivateKey, PublicKey};
+use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 /// The keys of a gateway, in the order in which they are offered. ECDSA is for clients that know no ed25519 (JSch up to
@@ -65,6 +65,9 @@ pub enum HostKeyError {
     /// The system gives no randomness.
     #[error("a key cannot be made: {0}")]
     Random(getrandom::Error),
+    /// One that clients know is not there any more.
+    #[error("{0} is missing, and clients know that key: put it back, or start anew to have another one made")]
+    Missing(PathBuf),
     /// The folder holds no key that can be used.
     #[error("there are no host keys in {0}; they are made when `pullgate serve` starts for the first time")]
     None(PathBuf),
@@ -72,19 +75,28 @@ pub enum HostKeyError {
 
 /// Reads every `ssh_host_*_key` in the folder that is of these kinds, after making the standard ones that are missing and have
 /// no next one. A folder that is missing where its own folder is there, as at the first start of a service, is made for its
-/// owner alone.
+/// owner alone. None is made in the place of one that is `shown` to clients already.
 ///
 /// # Errors
 /// [`HostKeyError`]
-pub fn load_or_make(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
-    let keys = made_and_loaded(folder, kinds);
+pub fn load_or_make(folder: &Path, kinds: Kinds, shown: &[Algorithm]) -> Result<Vec<PrivateKey>, HostKeyError> {
+    let keys = made_and_loaded(folder, kinds, shown);
     wipe_stack();
     keys
 }
 
 // A function of its own, so that all that it leaves lies where the next one is laid.
 #[inline(never)]
-fn made_and_loaded(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostKeyError> {
+fn made_and_loaded(folder: &Path, kinds: Kinds, shown: &[Algorithm]) -> Result<Vec<PrivateKey>, HostKeyError> {
+    let is_shown = |algorithm: &Algorithm| {
+        let kind = std::mem::discriminant(algorithm);
+        shown.iter().any(|shown| std::mem::discriminant(shown) == kind)
+    };
+    for (name, algorithm) in standard(kinds) {
+        if is_shown(&algorithm) && is_missing(folder, name) {
+            return Err(HostKeyError::Missing(folder.join(name)));
+        }
+    }
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(error) if error.kind() != ErrorKind::AlreadyExists => {
             return Err(HostKeyError::Io(folder.to_owned(), error));
@@ -92,12 +104,18 @@ fn made_and_loaded(folder: &Path, kinds: Kinds) -> Result<Vec<PrivateKey>, HostK
         Ok(()) | Err(_) => {}
     }
     for (name, algorithm) in standard(kinds) {
-        // One whose next key clients are just being told of comes when that takes its place: another would be new to them all.
-        if folder.join(format!("{name}{}", rotation::NEXT_END)).symlink_metadata().is_err() {
+        if is_missing(folder, name) {
             make_missing(&folder.join(name), &algorithm)?;
         }
     }
     load(folder, kinds)
+}
+
+/// Whether there is neither this key nor a next one of its kind. One whose next key clients are just being told of comes when that
+/// takes its place: another would be new to them all.
+fn is_missing(folder: &Path, name: &str) -> bool {
+    let there = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    !there(name) && !there(&format!("{name}{}", rotation::NEXT_END))
 }
 
 /// Overwrites what the functions before have left on the stack: each move of a key leaves the old place as it was, and whatever
@@ -169,12 +187,10 @@ fn read(path: &Path) -> Result<PrivateKey, HostKeyError> {
 }
 
 fn make_missing(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> {
-    if path.symlink_metadata().is_ok() {
-        return Ok(());
-    }
     let io = |error| HostKeyError::Io(path.to_owned(), error);
     let not_a_key = |error| HostKeyError::NotAKey(path.to_owned(), error);
-    let text = generate(algorithm)?.to_openssh(LineEnding::LF).map_err(not_a_key)?;
+    let key = generate(algorithm)?;
+    let text = key.to_openssh(LineEnding::LF).map_err(not_a_key)?;
     // Written beside and then linked: a half-written key is never in place, and a key of another process is not replaced.
     let beside = path.with_extension(format!("new-{}", std::process::id()));
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).and_then(|mut file| {
@@ -186,7 +202,11 @@ fn make_missing(path: &Path, algorithm: &Algorithm) -> Result<(), HostKeyError> 
     let removed = std::fs::remove_file(&beside);
     match made {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        other => other.map_err(io)?,
+        other => {
+            other.map_err(io)?;
+            let (file, fingerprint) = (path.display(), key.fingerprint(HashAlg::Sha256));
+            tracing::info!(%file, %fingerprint, "there was no host key: a new one was made, which no client knows");
+        }
     }
     removed.map_err(io)
 }
@@ -227,10 +247,12 @@ mod tests {
     fn a_folder_that_is_missing_is_made_and_its_parents_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let folder = dir.path().join("keys");
-        assert_eq!(load_or_make(&folder, Kinds::default()).unwrap().len(), 1);
+        assert_eq!(load_or_make(&folder, Kinds::default(), &[]).unwrap().len(), 1);
         assert_eq!(std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
         let deeper = dir.path().join("a/keys");
-        assert!(matches!(load_or_make(&deeper, Kinds::default()), Err(HostKeyError::Io(path, _)) if path == deeper));
+        assert!(
+            matches!(load_or_make(&deeper, Kinds::default(), &[]), Err(HostKeyError::Io(path, _)) if path == deeper)
+        );
     }
 
     #[test]
@@ -238,11 +260,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(public_keys(dir.path(), Kinds::default()), Err(HostKeyError::None(_))));
         let nist = Kinds { rsa: false, nist_curves: true };
-        let first = load_or_make(dir.path(), nist).unwrap();
+        let first = load_or_make(dir.path(), nist, &[]).unwrap();
         let kinds: Vec<_> = first.iter().map(|key| key.algorithm().to_string()).collect();
         assert_eq!(kinds, ["ssh-ed25519", "ecdsa-sha2-nistp256"]);
         let again: Vec<_> =
-            load_or_make(dir.path(), nist).unwrap().iter().map(|key| key.public_key().clone()).collect();
+            load_or_make(dir.path(), nist, &[]).unwrap().iter().map(|key| key.public_key().clone()).collect();
         assert_eq!(again, public_keys(dir.path(), nist).unwrap());
         assert_eq!(again[0], *first[0].public_key());
         let mut left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -253,11 +275,30 @@ mod tests {
         }
     }
 
+    /// Else everybody would be warned of a key that somebody took away by mistake.
+    #[test]
+    fn none_is_made_in_the_place_of_one_that_clients_know() {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = |keys: Vec<PrivateKey>| keys.iter().map(PrivateKey::algorithm).collect::<Vec<_>>();
+        let first = shown(load_or_make(dir.path(), Kinds::default(), &[]).unwrap());
+        let more = Kinds { rsa: false, nist_curves: true };
+        let both = shown(load_or_make(dir.path(), more, &first).unwrap());
+        assert_eq!(both.len(), 2, "another kind is made when it is asked for");
+        let file = dir.path().join("ssh_host_ecdsa_key");
+        std::fs::rename(&file, dir.path().join("aside")).unwrap();
+        assert!(matches!(load_or_make(dir.path(), more, &both), Err(HostKeyError::Missing(path)) if path == file));
+        assert_eq!(shown(load_or_make(dir.path(), Kinds::default(), &both).unwrap()).len(), 1, "it is not wanted");
+        let elsewhere = dir.path().join("elsewhere");
+        assert!(matches!(load_or_make(&elsewhere, more, &both), Err(HostKeyError::Missing(_))));
+        assert!(!elsewhere.exists());
+        assert_eq!(shown(load_or_make(dir.path(), more, &[]).unwrap()), both, "a start makes it");
+    }
+
     #[test]
     fn kinds_are_chosen() {
         let dir = tempfile::tempdir().unwrap();
         let kinds = |kinds| -> Vec<_> {
-            load_or_make(dir.path(), kinds).unwrap().iter().map(|key| key.algorithm().to_string()).collect()
+            load_or_make(dir.path(), kinds, &[]).unwrap().iter().map(|key| key.algorithm().to_string()).collect()
         };
         let all = Kinds { rsa: true, nist_curves: true };
         assert_eq!(kinds(all), ["ssh-ed25519", "ecdsa-sha2-nistp256", "ssh-rsa"]);
@@ -269,19 +310,21 @@ mod tests {
     #[test]
     fn a_key_that_others_can_read_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        load_or_make(dir.path(), Kinds::default()).unwrap();
+        load_or_make(dir.path(), Kinds::default(), &[]).unwrap();
         let path = dir.path().join("ssh_host_ed25519_key");
         for mode in [0o640, 0o604, 0o660] {
             std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
-            assert!(matches!(load_or_make(dir.path(), Kinds::default()), Err(HostKeyError::Open(_, m)) if m == mode));
+            assert!(
+                matches!(load_or_make(dir.path(), Kinds::default(), &[]), Err(HostKeyError::Open(_, m)) if m == mode)
+            );
         }
     }
 
     #[test]
     fn what_is_no_key_is_said() {
         let dir = tempfile::tempdir().unwrap();
-        load_or_make(dir.path(), Kinds::default()).unwrap();
+        load_or_make(dir.path(), Kinds::default(), &[]).unwrap();
         std::fs::write(dir.path().join("ssh_host_ed25519_key"), "not a key\n").unwrap();
-        assert!(matches!(load_or_make(dir.path(), Kinds::default()), Err(HostKeyError::NotAKey(..))));
+        assert!(matches!(load_or_make(dir.path(), Kinds::default(), &[]), Err(HostKeyError::NotAKey(..))));
     }
 }

@@ -19,6 +19,7 @@ use super::guesses::Standing;
 use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
+use super::proxy::ProxyError;
 use super::stay::{Stay, Watch};
 use super::{Door, algorithms};
 use crate::audit::Subject;
@@ -83,7 +84,8 @@ pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, 
             accepted = listener.accept() => accepted,
         };
         let (socket, address) = match accepted {
-            Ok(accepted) => accepted,
+            // One of IPv4 is so in the log too, whatever socket it came in by.
+            Ok((socket, peer)) => (socket, SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             Err(error) => {
                 tracing::error!(%error, "a connection cannot be accepted");
                 tokio::time::sleep(PAUSE).await;
@@ -129,7 +131,12 @@ async fn serve(
     }
     let address = match tokio::time::timeout(door.settings.banner, Box::pin(door.client(&mut socket, peer))).await {
         Ok(Ok(address)) => address,
-        Ok(Err(error)) => return tracing::warn!(balancer = %peer, %error, "a connection of a balancer is dropped"),
+        Ok(Err(ProxyError::Nothing)) => return tracing::debug!(balancer = %peer, "a balancer looked whether we listen"),
+        Ok(Err(error)) => {
+            // One that is not set up as it should be has all its clients here.
+            let Some(untold) = door.odd.may_say(Instant::now()) else { return };
+            return tracing::warn!(balancer = %peer, %error, untold, "a connection of a balancer is dropped");
+        }
         Err(_) => {
             door.meter.met(Limit::Banner);
             return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");

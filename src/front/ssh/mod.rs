@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use russh::keys::PrivateKey;
+use russh::keys::{Algorithm, PrivateKey};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
@@ -69,7 +69,7 @@ pub struct Settings {
     pub unread: usize,
     /// After how many bytes, sent or received, and after how long keys are exchanged again.
     pub rekey: Rekey,
-    /// How long a client that is logged in may be silent until it is asked whether it is there.
+    /// How long a client may be silent until it is asked whether it is there, and again; a second longer than `login` at least.
     pub keepalive: Duration,
     /// How long before its end a key is warned of it, in every build log. Zero: never.
     pub expiry_warning: Duration,
@@ -133,9 +133,9 @@ impl Default for Settings {
             inbound: Budget::default(),
             unread: Pool::DEFAULT,
             rekey: Rekey::default(),
-            // Four that are not answered end the connection: a minute, in which a mobile network comes back and a dead agent does not
-            // hold its place for long.
-            keepalive: Duration::from_secs(15),
+            // Not before the login clock has run out. Four that are not answered end the connection: two minutes, in which a network
+            // comes back and after which a dead agent does not hold its place any more.
+            keepalive: Duration::from_secs(31),
             expiry_warning: Duration::from_secs(14 * 24 * 3600),
         }
     }
@@ -218,6 +218,12 @@ impl Door {
     pub fn with_exempt(mut self, networks: Vec<IpNet>) -> Self {
         self.guesses.exempt(networks);
         self
+    }
+
+    /// The kinds of key that it shows itself with.
+    #[must_use]
+    pub fn host_keys(&self) -> Vec<Algorithm> {
+        self.config.keys.iter().map(PrivateKey::algorithm).collect()
     }
 
     /// What is counted at the door.

@@ -19,11 +19,14 @@ const LONGEST_REST: u16 = 2048;
 /// Why there is no header.
 #[derive(Debug, thiserror::Error)]
 pub enum ProxyError {
-    /// The peer sent too little, or nothing.
+    /// It was closed without a word, as by a check whether somebody listens.
+    #[error("nothing came")]
+    Nothing,
+    /// The peer sent too little.
     #[error("the header did not come: {0}")]
     Io(#[from] io::Error),
     /// It is something else, or says nothing that can be understood.
-    #[error("what came is no PROXY header")]
+    #[error("what came is no PROXY header of a connection of TCP")]
     NoHeader,
     /// Longer than any that says whose a connection is.
     #[error("the header is too long")]
@@ -36,7 +39,11 @@ pub enum ProxyError {
 /// [`ProxyError`]
 pub async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, ProxyError> {
     let mut bytes = vec![0; SIGNATURE.len()];
-    stream.read_exact(&mut bytes).await?;
+    let (first, others) = bytes.split_at_mut(1);
+    if stream.read(first).await? == 0 {
+        return Err(ProxyError::Nothing);
+    }
+    stream.read_exact(others).await?;
     if bytes == SIGNATURE {
         let [version_command, family] = [stream.read_u8().await?, stream.read_u8().await?];
         let rest = stream.read_u16().await?;
@@ -61,7 +68,7 @@ pub async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Sock
 
 /// The client's address in a whole header.
 fn parse(bytes: &[u8]) -> Result<Option<SocketAddr>, ProxyError> {
-    let said = |address: IpAddr, port: u16| Some(SocketAddr::new(address, port));
+    let said = |address: IpAddr, port: u16| Some(SocketAddr::new(address.to_canonical(), port));
     match ppp::HeaderResult::parse(bytes) {
         ppp::HeaderResult::V1(Ok(header)) => Ok(match header.addresses {
             ppp::v1::Addresses::Unknown => None,

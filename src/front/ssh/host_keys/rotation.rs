@@ -93,7 +93,7 @@ mod tests {
     fn a_next_key_is_made_once_published_and_then_used() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, kinds) = (dir.path(), Kinds { rsa: false, nist_curves: true });
-        load_or_make(folder, kinds).unwrap();
+        load_or_make(folder, kinds, &[]).unwrap();
         let first = public_keys(folder, kinds).unwrap();
         assert_eq!(promote(folder).unwrap(), 0);
 
@@ -120,11 +120,11 @@ mod tests {
         assert_eq!(announced.len(), 3);
         let shown =
             |keys: Vec<russh::keys::PrivateKey>| keys.iter().map(|key| key.public_key().clone()).collect::<Vec<_>>();
-        let mut shown_now = shown(load_or_make(folder, all).unwrap());
+        let mut shown_now = shown(load_or_make(folder, all, &[]).unwrap());
         shown_now.sort();
         assert_eq!(shown_now, now);
         assert_eq!(promote(folder).unwrap(), 3);
-        let mut shown_now = shown(load_or_make(folder, all).unwrap());
+        let mut shown_now = shown(load_or_make(folder, all, &[]).unwrap());
         shown_now.sort();
         now = announced;
         now.sort();
