@@ -93,7 +93,7 @@ impl Collector for Looked {
         let many = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         gauge("pullgate_slots", "How many gits may make packs at a time", many(slots))?;
         gauge("pullgate_slots_in_use", "Gits that make packs, or answer for one client alone", many(running))?;
-        gauge("pullgate_slot_queue", "Fetches that wait for a slot", many(waiting))?;
+        gauge("pullgate_slot_queue", "Fetches that wait for a slot, or for a git that needs none", many(waiting))?;
         let (rooms, _) = self.0.rooms.counts();
         gauge("pullgate_gits_without_slot", "Gits that are there for one client each and have no slot", many(rooms))?;
         let most = "How many such gits there may be; half of them for one key";

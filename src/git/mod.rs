@@ -143,7 +143,8 @@ impl Git {
     pub fn new(program: Program, settings: Settings, cells: Cells, cache: Cache) -> Result<Self, CellError> {
         let profile = profile::of_program(&program);
         let report = cells.trial(&child::introduction(&program, &profile).map_err(CellError::Start)?)?;
-        let (polls, slots, rooms) = (cache.small(), Slots::new(settings.slots), Slots::new(settings.slots.rooms()));
+        let (polls, slots, rooms) =
+            (cache.small(), Slots::new("slot", settings.slots), Slots::new("git", settings.slots.rooms()));
         // As many as may be busy at a time with packs; polls that come between take the same.
         let pool = Pool::new(cells, slots.all());
         let (counts, meter) = (counts::Counts::default(), meter::Meter::default());
@@ -175,6 +176,7 @@ impl Git {
         let Contents { entries, bytes, memory_bytes } = self.cache.kept();
         let (polls, poll_bytes) = self.polls.used();
         let (running, waiting) = self.slots.counts();
+        let waiting = waiting + self.rooms.counts().1;
         let counted = self.counts.now();
         let (enabled, slots) = (self.cache.is_on(), self.slots.all());
         Kept { enabled, entries, bytes, memory_bytes, polls, poll_bytes, slots, running, waiting, counted }

@@ -51,8 +51,6 @@ pub(super) struct Begun {
     pub(super) told: Option<Told>,
     /// Taken with the first that the client asks for, if not before.
     pub(super) slot: Option<Slot>,
-    /// What its git has until then.
-    pub(super) room: Option<Slot>,
 }
 
 impl Served {
@@ -66,21 +64,24 @@ impl Served {
 pub(super) async fn own(
     git: &Git,
     fetch: &Fetch,
-    mut begun: Begun,
+    begun: Begun,
     inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
     let mut clocks = Clocks::start(&git.settings, &git.meter);
     let (bytes_in, bytes_out) = (begun.bytes_in, begun.bytes_out);
-    if begun.slot.is_none() {
-        match turn::wait_for_room(git, fetch, &mut clocks, outbound).await {
-            Ok(room) => begun.room = Some(room),
-            Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, bytes_in, bytes_out),
-            Err(NoSlot::Not(why)) => return Served::not(Ended::Failed, why, bytes_in, bytes_out),
-        }
-    }
+    let room = match begun.slot {
+        Some(_) => Ok(None),
+        // Until it has a slot.
+        None => turn::wait_for_room(git, fetch, &mut clocks, outbound).await.map(Some),
+    };
+    let room = match room {
+        Ok(room) => room,
+        Err(NoSlot::Ended(ended)) => return Served::not(ended, Unserved::Repository, bytes_in, bytes_out),
+        Err(NoSlot::Not(why)) => return Served::not(Ended::Failed, why, bytes_in, bytes_out),
+    };
     match child::start(git, fetch) {
-        Ok(child) => serve(git, fetch, child, clocks, begun, inbound, outbound).await,
+        Ok(child) => serve(git, fetch, (child, room), clocks, begun, inbound, outbound).await,
         Err(error) => Served::not(Ended::Failed, cannot_start(&error), bytes_in, bytes_out),
     }
 }
@@ -89,14 +90,14 @@ pub(super) async fn own(
 async fn serve(
     git: &Git,
     fetch: &Fetch,
-    mut child: Running,
+    (mut child, mut room): (Running, Option<Slot>),
     mut clocks: Clocks,
     begun: Begun,
     mut inbound: Inbound,
     outbound: &mut impl Outbound,
 ) -> Served {
     // `pending` is on its way to git and not yet in its pipe.
-    let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot, mut room } = begun;
+    let Begun { mut bytes_in, mut bytes_out, mut pending, mut told, mut slot } = begun;
     let (mut why, mut error) = (Unserved::Repository, None);
     let mut bounded = is_bounded(&pending);
     let mut stdin = child.stdin.take();

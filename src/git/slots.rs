@@ -21,6 +21,8 @@ pub(super) struct Full;
 /// The slots. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Slots {
+    /// What they are called where a client hears that it waits for one.
+    name: &'static str,
     settings: SlotSettings,
     queue: Arc<Mutex<Queue>>,
 }
@@ -92,8 +94,13 @@ pub(super) struct Lent {
 }
 
 impl Slots {
-    pub(super) fn new(settings: SlotSettings) -> Self {
-        Self { settings: settings.for_this_machine(), queue: Arc::default() }
+    pub(super) fn new(name: &'static str, settings: SlotSettings) -> Self {
+        Self { name, settings: settings.for_this_machine(), queue: Arc::default() }
+    }
+
+    /// What a client hears that waits.
+    pub(super) fn waiting(&self, ahead: usize) -> String {
+        format!("waiting for a free {}, {ahead} ahead", self.name)
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
@@ -225,7 +232,8 @@ impl Queue {
 
     /// Who asked is not there any more, and nobody lends it a turn.
     fn leave(&mut self, number: u64, label: Option<Label>) {
-        self.keep(|waiter| waiter.number != number && (label.is_none() || waiter.label != label));
+        let lends_it = |waiter: &Waiter| !waiter.asks() && label.is_some() && waiter.label == label;
+        self.keep(|waiter| waiter.number != number && !lends_it(waiter));
     }
 
     /// One less who lends this turn.

@@ -59,11 +59,6 @@ pub(super) fn lend(git: &Git, fetch: &Fetch, label: Label) -> Option<Lent> {
     git.slots.lend(work_of(fetch), label)
 }
 
-/// What a client hears that waits.
-pub(super) fn waiting(ahead: usize) -> String {
-    format!("waiting for a free slot, {ahead} ahead")
-}
-
 /// Whether a client wants no progress, by what it asked; every version of the protocol has the same word for it.
 pub(super) fn is_quiet(asked: &[u8]) -> bool {
     memchr::memmem::find(asked, b"no-progress").is_some()
@@ -109,7 +104,7 @@ async fn wait_in(
             () = tokio::time::sleep_until(news) => {
                 news = Instant::now() + NEWS;
                 clocks.moved();
-                if !quiet && outbound.say(&waiting(place.ahead())).await.is_err() {
+                if !quiet && outbound.say(&slots.waiting(place.ahead())).await.is_err() {
                     return Err(NoSlot::Ended(Ended::ClientGone));
                 }
             }

@@ -53,34 +53,45 @@ fn gits_that_have_no_slot_are_bounded_for_each_key() {
     }
 }
 
-/// A git that has made a pack and waits for more has no slot; where there is no room for it without one, it keeps it.
+/// A git that waits for what its client asks next holds no slot; where there is no room for it without one, it is ended, and another
+/// one answers.
 #[test]
-fn a_slot_is_given_back_only_for_room() {
-    let gateway = Gateway::start_with(|config| {
-        let config = config.replace("gits_without_slot = 0", "gits_without_slot = 1");
-        config.replace("slots = 0", "slots = 2").replace("slots_per_repository = 0", "slots_per_repository = 2")
-    });
-    let bare = gateway.repo("acme/app");
-    let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
-    let keys = ["one", "other"].map(|name| gateway.key(name, &["acme/app"]));
-    // Nobody else has the same, as far as we know.
-    let have = format!("0012command=fetch\n00010032want {}\n0032have {:040}\n0000", tip.trim(), 7);
-    let mut opens = keys.each_ref().map(|key| {
-        let (mut open, _) = Open::new(&gateway, key, 2);
-        open.says(&have);
-        assert!(open.hears().contains("NAK"));
-        open
-    });
-    wait_until("one of the two keeps its slot", || slots(&gateway, "running") == 1);
-    assert_eq!(gits(&gateway).len(), 2);
-    for open in &mut opens {
-        open.says(&fetch(tip.trim()));
-        assert!(open.hears().contains("PACK"));
+fn nobody_who_asks_nothing_holds_a_slot() {
+    // What cannot be watched has a git from the beginning, which has to have room.
+    for (repository, room) in [("watched", 1), ("not-watched", 2)] {
+        let gateway = Gateway::start_with(|config| {
+            let config = config.replace("gits_without_slot = 0", &format!("gits_without_slot = {room}"));
+            config.replace("slots = 0", "slots = 1").replace("negotiation_seconds = 300", "negotiation_seconds = 30")
+        });
+        let bare = gateway.repo("acme/app");
+        if repository == "not-watched" {
+            // What an included file says may change unseen: what git says first is not kept either.
+            run(plain_git(&bare).args(["config", "include.path", "more"])).ok();
+            std::fs::write(bare.join("more"), "").unwrap();
+        }
+        let tip = run(plain_git(&bare).args(["rev-parse", "main"])).ok();
+        let keys = ["one", "other"].map(|name| gateway.key(name, &["acme/app"]));
+        // Nobody else has the same, as far as we know.
+        let have = format!("0012command=fetch\n00010032want {}\n0032have {:040}\n0000", tip.trim(), 7);
+        let mut opens = keys.each_ref().map(|key| {
+            let (mut open, _) = Open::new(&gateway, key, 2);
+            open.says(&have);
+            assert!(open.hears().contains("NAK"), "{repository}");
+            open
+        });
+        wait_until("no slot is held", || slots(&gateway, "running") == 0);
+        assert_eq!(gits(&gateway).len(), room, "{repository}: who has room");
+        for open in &mut opens {
+            open.says(&fetch(tip.trim()));
+            assert!(open.hears().contains("PACK"), "{repository}");
+        }
+        wait_until("nobody asks for more behind a pack", || gits(&gateway).is_empty());
+        for mut open in opens {
+            open.says(&have);
+            assert!(open.hears().contains("NAK"), "{repository}: and may all the same");
+            assert_eq!(open.ends(), Some(0), "{repository}");
+        }
     }
-    for open in opens {
-        assert_eq!(open.ends(), Some(0));
-    }
-    wait_until("nothing is held", || slots(&gateway, "running") == 0);
 }
 
 /// The popular clone is the last of many that a key has asked for, and another key wants it too.

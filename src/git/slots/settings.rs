@@ -11,7 +11,7 @@ pub struct SlotSettings {
     pub per_key: usize,
     /// And for one repository.
     pub per_repository: usize,
-    /// Gits of one client each that have no slot: they wait for what it asks, or answer what makes no pack. 0: sixteen for each slot.
+    /// Gits of one client each that have no slot: they wait for what it asks, or answer what makes no pack. 0: thirty-two for each slot.
     pub rooms: usize,
     /// How many may wait.
     pub queue: usize,
@@ -33,7 +33,7 @@ impl SlotSettings {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         let slots = if self.slots == 0 { (2 * cores).max(4) } else { self.slots };
         let part = |part: usize| if part == 0 { slots.saturating_sub(1).max(1) } else { part.min(slots) };
-        let rooms = if self.rooms == 0 { 16 * slots } else { self.rooms };
+        let rooms = if self.rooms == 0 { 32 * slots } else { self.rooms };
         Self { slots, per_key: part(self.per_key), per_repository: part(self.per_repository), rooms, ..self }
     }
 

@@ -2,7 +2,10 @@ use super::*;
 use proptest::prelude::*;
 
 fn slots(slots: usize, per_key: usize, per_repository: usize) -> Slots {
-    Slots::new(SlotSettings { slots, per_key, per_repository, rooms: 0, queue: 10, wait: Duration::from_secs(1) })
+    Slots::new(
+        "slot",
+        SlotSettings { slots, per_key, per_repository, rooms: 0, queue: 10, wait: Duration::from_secs(1) },
+    )
 }
 
 fn work(key: &str, repository: &str) -> Work {

@@ -152,7 +152,7 @@ impl<O: Outbound> Talk<'_, O> {
         };
         let told = Some(Told::new(self.said).and_then(self.shallow));
         let (bytes_in, bytes_out) = (self.bytes_in, self.bytes_out);
-        let begun = Begun { bytes_in, bytes_out, pending: self.words, told, slot: Some(slot), room: None };
+        let begun = Begun { bytes_in, bytes_out, pending: self.words, told, slot: Some(slot) };
         pump::own(self.git, self.fetch, begun, self.inbound, self.outbound).await
     }
 }

@@ -12,7 +12,7 @@ pub mod request;
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::clocks::Clocks;
 use super::inbound::Inbound;
@@ -60,6 +60,8 @@ struct Talk<'a, O> {
     clocks: Clocks,
     splitter: Splitter,
     known: Option<Arc<Capabilities>>,
+    /// What was said to the client first, as each git says it.
+    told: BytesMut,
     own: Option<Own>,
     /// While its own git works on what may become a pack.
     slot: Option<Slot>,
@@ -88,6 +90,7 @@ pub(super) async fn serve<O: Outbound>(git: &Git, fetch: &Fetch, inbound: Inboun
         clocks: Clocks::start(&git.settings, &git.meter),
         splitter: Splitter::default(),
         known: None,
+        told: BytesMut::new(),
         own: None,
         slot: None,
         room: None,
@@ -139,9 +142,10 @@ impl<O: Outbound> Talk<'_, O> {
         match polls::capabilities(self.git, self.fetch).await {
             Ok(known) => {
                 self.say(known.bytes.clone()).await?;
+                self.told.extend_from_slice(&known.bytes);
                 self.known = Some(known);
             }
-            Err(_) => self.start_own(Bytes::new()).await?,
+            Err(_) => self.start_own().await?,
         }
         let mut turn = None;
         loop {
@@ -149,9 +153,7 @@ impl<O: Outbound> Talk<'_, O> {
                 turn = self.next_turn();
             }
             if self.slot.is_some() && self.own.as_ref().is_some_and(Own::is_done) && !self.splitter.is_within() {
-                self.room = turn::room(self.git, self.fetch);
-                // Whoever has neither would be one of any number.
-                self.slot = self.slot.take().filter(|_| self.room.is_none());
+                self.rest();
             }
             turn = match turn {
                 // A flush alone is the client's farewell.
@@ -166,8 +168,7 @@ impl<O: Outbound> Talk<'_, O> {
                         self.still_permitted()?;
                     }
                     if self.own.is_none() {
-                        let told = self.known.as_ref().map(|known| known.bytes.clone());
-                        self.start_own(told.unwrap_or_default()).await?;
+                        self.start_own().await?;
                     }
                     if let Some(own) = &mut self.own {
                         own.give(bytes, requests);
@@ -176,6 +177,7 @@ impl<O: Outbound> Talk<'_, O> {
                 }
                 // Answers go out in the order of their questions.
                 Some(Turn::Fetch(question, asked)) if self.own.as_ref().is_none_or(Own::is_done) => {
+                    self.let_go();
                     match self.kept(&question, &asked).await? {
                         None => None,
                         Some(why) => {
@@ -214,13 +216,31 @@ impl<O: Outbound> Talk<'_, O> {
         })
     }
 
-    async fn start_own(&mut self, told: Bytes) -> Result<(), Ended> {
+    /// Its git has answered everything: the slot is for somebody else. Without room for a git that waits there is none; nor behind a
+    /// pack, which the client may index for minutes before it leaves.
+    fn rest(&mut self) {
+        self.slot = None;
+        let more = self.clocks.is_negotiating();
+        self.room = if more { turn::room(self.git, self.fetch) } else { None };
+        if self.room.is_none() {
+            self.let_go();
+        }
+    }
+
+    /// Ends its git, which has answered everything. A request of version 2 is whole, whoever answered the last one, so another git can
+    /// answer the next.
+    fn let_go(&mut self) {
+        self.own.take().as_ref().inspect(|own| own.log());
+        self.room = None;
+    }
+
+    async fn start_own(&mut self) -> Result<(), Ended> {
         if self.slot.is_none() {
             let Self { git, fetch, clocks, outbound, .. } = self;
             let room = turn::wait_for_room(git, fetch, clocks, *outbound).await;
             self.room = Some(self.granted(room)?);
         }
-        match Own::start(self.git, self.fetch, told) {
+        match Own::start(self.git, self.fetch, self.told.clone().freeze()) {
             Ok(own) => self.own = Some(own),
             Err(error) => {
                 self.why = cannot_start(&error);
@@ -271,6 +291,9 @@ impl<O: Outbound> Talk<'_, O> {
                     self.error = refusal_in(&bytes, &self.clocks);
                     if self.error.is_some() {
                         return Err(Ended::Failed);
+                    }
+                    if self.own.as_ref().is_some_and(Own::was_not_asked) {
+                        self.told.extend_from_slice(&bytes);
                     }
                     if !bytes.is_empty() {
                         self.say(bytes).await?;

@@ -81,6 +81,11 @@ impl Own {
         self.pending.is_empty() && self.answers.ended() == Some(self.owed)
     }
 
+    /// Whether what it says is what each git says first.
+    pub(super) fn was_not_asked(&self) -> bool {
+        self.owed == 1
+    }
+
     /// Whether nobody can tell any more where its answers end.
     pub(super) fn is_lost(&self) -> bool {
         self.answers.is_broken()

@@ -64,7 +64,8 @@ pub(super) async fn produce(work: Work) {
 }
 
 async fn done(work: Work) -> Result<(), Failure> {
-    let Work { ready, mut place, question, mut writer, patience, total } = work;
+    // The place is the first to go: whoever hears from the writer that nothing comes may ask for the same at once.
+    let Work { ready, question, mut writer, patience, total, mut place } = work;
     let slot = tokio::select! {
         slot = place.granted() => slot.ok_or(Failure::Busy)?,
         () = tokio::time::sleep(patience) => return Err(Failure::Busy),

@@ -172,11 +172,11 @@ async fn relay(mut reader: Reader, mut wait: Wait<'_>, clocks: &mut Clocks, outb
             () = tokio::time::sleep_until(news), if held.as_ref().is_some_and(BytesMut::is_empty) => {
                 news = Instant::now() + turn::NEWS;
                 // Who came before the one that it follows had its place has lent nothing yet.
-                let Wait { git, fetch, label, lent, .. } = &mut wait;
+                let Wait { git, fetch, label, lent, quiet } = &mut wait;
                 *lent = lent.take().or_else(|| turn::lend(git, fetch, *label));
                 if let Some(ahead) = lent.as_ref().and_then(Lent::ahead) {
                     clocks.moved();
-                    if !wait.quiet && outbound.say(&turn::waiting(ahead)).await.is_err() {
+                    if !*quiet && outbound.say(&git.slots.waiting(ahead)).await.is_err() {
                         return Outcome::Broken(sent, Ended::ClientGone);
                     }
                 }
