@@ -28,8 +28,8 @@ impl Writer {
         Self { shelf, key, entry, unsure: false, finished: false }
     }
 
-    /// Adds bytes. It waits for readers only when what it writes can neither be kept nor written down for them. If the future is dropped half-way, the
-    /// entry cannot go on.
+    /// Adds bytes. It waits for readers only when what it writes can neither be kept nor written down for them. If the future is
+    /// dropped half-way, the entry cannot go on.
     ///
     /// # Errors
     /// [`Abandoned`] when it can serve nobody.
