@@ -17,6 +17,7 @@ mod turn;
 pub mod v0;
 pub mod v2;
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -262,10 +263,17 @@ fn is_not_there(error: &str) -> bool {
     id.is_some_and(|id| !id.trim_end().bytes().all(|digit| digit == b'0'))
 }
 
-/// What to say when git cannot be started.
+/// What to say when git cannot be started: on a machine that has no room for one more, or no git; or with a repository whose folder
+/// its user may not enter.
 fn cannot_start(error: &std::io::Error) -> Unserved {
     tracing::error!(%error, "git cannot be started");
-    if is_shortage(error) { Unserved::Busy } else { Unserved::NoGit }
+    if is_shortage(error) {
+        Unserved::Busy
+    } else if error.kind() == ErrorKind::NotFound {
+        Unserved::NoGit
+    } else {
+        Unserved::Repository
+    }
 }
 
 #[cfg(test)]
