@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::process::Command;
 
-use crate::harness::{plain_git, program, run};
+use crate::harness::{free_port, plain_git, program, run};
 
 #[test]
 fn quickstart_clones_refuses_a_push_and_can_be_run_again() {
@@ -104,7 +104,7 @@ fn every_command_of_the_readme_runs() {
     git(&["-C", "made", "commit", "-q", "--allow-empty", "-m", "one"]);
     git(&["clone", "-q", "--bare", "made", "app.git"]);
     // Another test may hold port 2222; nothing else of the commands is changed.
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let port = free_port().to_string();
     let mut script = "set -eu\n".to_owned();
     for block in &blocks[1..] {
         script.push_str(&block.replace("2222", &port));

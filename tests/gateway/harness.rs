@@ -2,9 +2,10 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
@@ -83,6 +84,22 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// A port on which nobody listens yet, below those that the kernel gives to clients (from 32,768 on): some tests have thousands of
+/// them, and a daemon comes to its port a moment after it was looked for.
+pub(crate) fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const PORTS: u16 = 22_000;
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Two programs at a time begin elsewhere.
+    let begin = u16::try_from(std::process::id() % u32::from(PORTS / 100)).unwrap() * 100;
+    loop {
+        let port = FIRST + begin.wrapping_add(TAKEN.fetch_add(1, Ordering::Relaxed)) % PORTS;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Gateway {
     /// A running gateway with an empty store.
     pub(crate) fn start() -> Self {
@@ -92,7 +109,7 @@ impl Gateway {
     /// The same, with its config file edited before the start.
     pub(crate) fn start_with(edit: impl FnOnce(String) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let mut gateway = Self { dir, daemon: None, successors: Vec::new(), port };
         gateway.pullgate(["init", gateway.dir.path().to_str().unwrap()]).ok();
         let config = std::fs::read_to_string(gateway.config()).unwrap();

@@ -215,11 +215,7 @@ fn fifo(at: &Path) -> bool {
 }
 
 fn socket(at: &Path) -> bool {
-    rustix::net::bind(
-        rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::STREAM, None).unwrap(),
-        &rustix::net::SocketAddrUnix::new(at).unwrap(),
-    )
-    .is_ok()
+    std::os::unix::net::UnixListener::bind(at).is_ok()
 }
 
 fn device(at: &Path) -> bool {

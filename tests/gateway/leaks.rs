@@ -108,7 +108,8 @@ impl Ends {
         match said.code {
             Some(0) => Self::count(&self.served),
             // What git makes of a connection that ends is said in many ways; `faults.rs` and `kills.rs` listen for ours.
-            Some(128) if self.kills.load(Ordering::Relaxed) > 0 => Self::count(&self.told),
+            // It may also die of writing to an ssh that has left (`None`: by a signal).
+            Some(128) | None if self.kills.load(Ordering::Relaxed) > 0 => Self::count(&self.told),
             _ => panic!("{said:?}"),
         }
     }

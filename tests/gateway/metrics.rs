@@ -1,7 +1,7 @@
 //! Metrics and health, as those who watch get them from a running gateway.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Signal, kill_process};
 
 use crate::disk::Disk;
-use crate::harness::{Gateway, plain_git, program, run, wait_until};
+use crate::harness::{Gateway, free_port, plain_git, program, run, wait_until};
 use crate::raw;
 use crate::watcher::{Numbers, get, say, watched};
 
@@ -173,7 +173,7 @@ fn a_port_that_is_taken_is_said() {
     let address = held.local_addr().unwrap();
     let gateway = Gateway::start();
     let config = std::fs::read_to_string(gateway.config()).unwrap();
-    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let other = gateway.path("other.toml");
     let text = config
         .replace("listen = \"\"", &format!("listen = \"{address}\""))

@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Signal, kill_process};
 
 use crate::harness::{Gateway, PATIENCE, plain_git, program, run};
@@ -117,7 +118,7 @@ fn a_socket_that_is_none_for_git_is_refused() {
     let mut gateway = Gateway::start();
     gateway.stop();
     let unix = UnixListener::bind(gateway.path("unix")).unwrap();
-    let silent = rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+    let silent = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
     for socket in [unix.as_fd(), silent.as_fd()] {
         let (mut command, _kept) = started_with(socket);
         let said = run(command.args(["serve", "--config"]).arg(gateway.config())).failed();

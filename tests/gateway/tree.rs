@@ -47,6 +47,14 @@ pub(crate) fn workers_of(gateway: &Gateway) -> Vec<u32> {
     Process::all().filter(|process| process.is_child_of(gateway.pid())).map(|process| process.id).collect()
 }
 
+/// What a process is, and what it waits for: its command, its state, and the system call with its arguments (proc(5)).
+pub(crate) fn waits_for(id: u32) -> String {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{id}/{name}")).unwrap_or_default();
+    let status = read("status");
+    let state = status.lines().find(|line| line.starts_with("State:")).unwrap_or_default();
+    format!("{id} {} {state} {}", read("cmdline").replace('\0', " "), read("syscall").trim())
+}
+
 /// The gits that serve, and what they have started.
 pub(crate) fn gits(gateway: &Gateway) -> Vec<u32> {
     let all: Vec<Process> = Process::all().collect();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use crate::harness::{Gateway, program, run, wait_until};
+use crate::harness::{Gateway, free_port, program, run, wait_until};
 
 /// A slow line to the gateway: what it sends goes on a piece at a time. Its port.
 pub(crate) fn slow_line(gateway: &Gateway) -> u16 {
@@ -72,7 +72,7 @@ pub(crate) fn ended(process: Pid) -> bool {
 
 #[test]
 fn fifty_clones_run_through_three_upgrades() {
-    let watched = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let watched = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let mut gateway = Gateway::start_with(|config| {
         let config = config.replace("listen = \"\"", &format!("listen = \"{watched}\""));
         config.replace("drain_seconds = 30", "drain_seconds = 120")

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 
-use crate::harness::{Gateway, PATIENCE};
+use crate::harness::{Gateway, PATIENCE, free_port};
 
 /// A gateway that tells metrics at this address.
 pub(crate) fn watched(edit: impl FnOnce(String) -> String) -> (Gateway, SocketAddr) {
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let gateway = Gateway::start_with(|config| {
         assert!(config.contains("listen = \"\""), "{config}");
         edit(config.replace("listen = \"\"", &format!("listen = \"{address}\"")))

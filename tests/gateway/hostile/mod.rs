@@ -33,7 +33,7 @@ fn is_long() -> bool {
 }
 
 /// Runs them all at a time or one by one, and adds to the names of those that were failures.
-fn rows(site: &Site, cases: &[Case], at_a_time: bool, failed: &mut Vec<&'static str>) {
+fn rows(site: &Site, cases: &[Case], at_a_time: bool, failed: &mut Vec<String>) {
     let run = |case: &Case| {
         let start = Instant::now();
         let ran = catch_unwind(AssertUnwindSafe(|| (case.run)(site)));
@@ -51,9 +51,10 @@ fn rows(site: &Site, cases: &[Case], at_a_time: bool, failed: &mut Vec<&'static 
         let (did, verdict) = match ran {
             Ok(did) => (did, "ok"),
             Err(why) => {
-                failed.push(case.name);
                 let text = why.downcast_ref::<String>().map(String::as_str).or(why.downcast_ref::<&str>().copied());
-                (text.unwrap_or_default().to_owned(), "FAILED")
+                let text = text.unwrap_or_default().to_owned();
+                failed.push(format!("{}: {text}", case.name));
+                (text, "FAILED")
             }
         };
         eprintln!("| {} | {} | {did} | {took:.1} | {verdict} |", case.name, case.does);

@@ -11,9 +11,9 @@ use russh::keys::PrivateKey;
 
 use super::wire::{End, Lies, Peer};
 use super::words;
-use crate::harness::{Gateway, plain_git, run, wait_until};
+use crate::harness::{Gateway, PATIENCE, plain_git, run, wait_until};
 use crate::leaks::{descriptors, memory};
-use crate::tree::{gits, workers};
+use crate::tree::{gits, waits_for, workers};
 use crate::watcher::{Numbers, watched};
 
 /// The clocks of this gateway, in seconds: short, so that those who wait for them take no minutes.
@@ -161,10 +161,21 @@ impl Site {
     /// their descriptors.
     pub(crate) fn calm(&self) {
         self.clone_now("after");
-        wait_until("they are forgotten", || {
-            let now = Numbers::of(self.metrics);
-            now.get("pullgate_ssh_connections_open") == 0.0 && gits(&self.gateway).is_empty()
-        });
+        let start = Instant::now();
+        loop {
+            let open = Numbers::of(self.metrics).get("pullgate_ssh_connections_open");
+            let gits = gits(&self.gateway);
+            if open == 0.0 && gits.is_empty() {
+                break;
+            }
+            let waits = || gits.iter().map(|id| waits_for(*id)).collect::<Vec<_>>();
+            assert!(
+                start.elapsed() < PATIENCE,
+                "after {PATIENCE:?} there are {open} connections, and gits: {:?}",
+                waits()
+            );
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let mut after = Vitals::of(&self.gateway);
         let patience = Instant::now() + GIVEN_BACK;
         while after.kib >= self.before.kib + MORE_KIB && Instant::now() < patience {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::aead::chacha20_poly1305_openssh::{KEY_LEN, OpeningKey, SealingKey, TAG_LEN};
 use aws_lc_rs::agreement::{EphemeralPrivateKey, UnparsedPublicKey, X25519, agree_ephemeral};
 use aws_lc_rs::rand::SystemRandom;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use sha2::{Digest as _, Sha256};
 
 use super::words::{self, mpint, string, take};
@@ -63,7 +63,8 @@ pub(crate) struct Peer {
 impl Peer {
     /// A connection on which nothing was said, from an address of its own.
     pub(crate) fn dial(from: Ipv4Addr, port: u16) -> Self {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        // Tests beside this one start processes at any moment: one that had this too would keep the connection open.
+        let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         bind(&socket, &SocketAddrV4::new(from, 0)).unwrap();
         connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
         let stream = TcpStream::from(socket);
