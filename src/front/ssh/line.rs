@@ -7,14 +7,16 @@ use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use super::ahead::Ahead;
 use super::exchange::Exchanges;
 
 /// A stream that fails as soon as its token is cancelled.
 pub(super) struct Line<S> {
     stream: S,
+    ahead: Ahead,
     /// One for each direction: a future wakes only who polled it last, and the directions may belong to two tasks.
     cut_reading: Cut,
     cut_writing: Cut,
@@ -29,7 +31,7 @@ type Cut = Pin<Box<WaitForCancellationFutureOwned>>;
 impl<S> Line<S> {
     pub(super) fn new(stream: S, token: &CancellationToken, exchanges: Exchanges) -> Self {
         let cut = || Box::pin(token.clone().cancelled_owned());
-        Self { stream, cut_reading: cut(), cut_writing: cut(), exchanges, introduced: false }
+        Self { stream, ahead: Ahead::default(), cut_reading: cut(), cut_writing: cut(), exchanges, introduced: false }
     }
 
     fn count(&mut self, written: Poll<Result<usize, Error>>) -> Poll<Result<usize, Error>> {
@@ -49,14 +51,14 @@ fn check(cut: &mut Cut, cx: &mut Context<'_>) -> Result<(), Error> {
     }
 }
 
-impl<S: AsyncBufRead + Unpin> AsyncRead for Line<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<Result<(), Error>> {
         check(&mut self.cut_reading, cx)?;
-        let Self { stream, exchanges, introduced, .. } = &mut *self;
+        let Self { stream, ahead, exchanges, introduced, .. } = &mut *self;
         if !exchanges.goes_on() && *introduced {
-            return Pin::new(stream).poll_read(cx, buf);
+            return ahead.poll_read(stream, cx, buf);
         }
-        let there = ready!(Pin::new(&mut *stream).poll_fill_buf(cx))?;
+        let there = ready!(ahead.poll_there(stream, cx))?;
         let there = there.get(..buf.remaining()).unwrap_or(there);
         let bytes =
             if *introduced { there } else { there.split_inclusive(|byte| *byte == b'\n').next().unwrap_or(there) };
@@ -64,7 +66,7 @@ impl<S: AsyncBufRead + Unpin> AsyncRead for Line<S> {
         buf.put_slice(bytes);
         *introduced |= bytes.last() == Some(&b'\n');
         let passed = bytes.len();
-        Pin::new(stream).consume(passed);
+        ahead.take(passed);
         Poll::Ready(Ok(()))
     }
 }
@@ -106,7 +108,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader, DuplexStream, duplex};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
     use tokio::time::timeout;
 
     use super::super::Settings;
@@ -129,14 +131,14 @@ mod tests {
         }
 
         /// A line, its other end, and who says that a group is given.
-        fn line(&self, token: &CancellationToken) -> (Line<BufReader<DuplexStream>>, DuplexStream, Asked) {
+        fn line(&self, token: &CancellationToken) -> (Line<DuplexStream>, DuplexStream, Asked) {
             let ((near, far), asked) = (duplex(ROOM), Asked::default());
             let exchanges = Exchanges::new(asked.clone(), self.0.turns(&Meter::default()));
-            (Line::new(BufReader::new(near), token, exchanges), far, asked)
+            (Line::new(near, token, exchanges), far, asked)
         }
 
         /// One that was given a group, with a prime of 4 bytes, and has the turn for its answer.
-        async fn computes(&self) -> (Line<BufReader<DuplexStream>>, DuplexStream) {
+        async fn computes(&self) -> (Line<DuplexStream>, DuplexStream) {
             let (mut line, mut far, asked) = self.line(&CancellationToken::new());
             asked.group(4);
             far.write_all(&[1; 20]).await.unwrap();
@@ -232,7 +234,7 @@ mod tests {
     }
 
     /// Reads a packet of so many bytes, in the two pieces in which the library does.
-    async fn packet(line: &mut Line<BufReader<DuplexStream>>, bytes: usize) -> bool {
+    async fn packet(line: &mut Line<DuplexStream>, bytes: usize) -> bool {
         line.read_exact(&mut [0; 4]).await.unwrap();
         timeout(SOON, line.read_exact(&mut vec![0; bytes - 4])).await.is_ok()
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use russh::server::RunningSession;
 use socket2::SockRef;
-use tokio::io::BufReader;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tracing::Instrument as _;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{Instrument as _, Span};
 
 use super::connection::{Connection, ConnectionError};
 use super::exchange::{Asked, Exchanges};
@@ -30,10 +30,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// How much of what a client offered is logged, in characters.
 const SHOWN: usize = 400;
-
-/// What is read at once from a client, in bytes: more than a login and a request of git take. Each connection has this much
-/// all the time; what is larger is read past it.
-const READ_AHEAD: usize = 2 * 1024;
 
 /// How much may lie in the kernel that was not sent yet, in bytes. What is on its way may be as much as the path takes, near
 /// or far, which the kernel finds out by itself; more than this ahead of it is of no use, leaves the processor's caches before
@@ -104,7 +100,10 @@ pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, 
         let (cut, leave, counted) = (ends.cut.child_token(), ends.staying.clone(), door.meter.enters());
         let stay = Stay::begin(&door, ends.accepting.clone());
         open.spawn(async move {
-            serve(door, socket, address, startup, stay, leave, cut).await;
+            // In a box: this task lasts as long as the connection, and would keep the room for its beginning all the time.
+            if let Some((visit, span)) = Box::pin(admit(door, socket, address, startup, stay, cut)).await {
+                visit.last(leave).instrument(span).await;
+            }
             drop((connection, counted));
         });
     }
@@ -112,16 +111,15 @@ pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, 
     while open.join_next().await.is_some() {}
 }
 
-/// One connection, from its first byte to its last.
-async fn serve(
+/// A connection from its first byte until it is known whose it is, and has begun to speak SSH.
+async fn admit(
     door: Arc<Door>,
     mut socket: TcpStream,
     peer: SocketAddr,
     place: OwnedSemaphorePermit,
     stay: (Stay, Watch),
-    leave: CancellationToken,
     cut: CancellationToken,
-) {
+) -> Option<(Visit, Span)> {
     let counted = door.meter.starts();
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "small packets will be delayed");
@@ -131,40 +129,47 @@ async fn serve(
     }
     let address = match tokio::time::timeout(door.settings.banner, Box::pin(door.client(&mut socket, peer))).await {
         Ok(Ok(address)) => address,
-        Ok(Err(ProxyError::Nothing)) => return tracing::debug!(balancer = %peer, "a balancer looked whether we listen"),
+        Ok(Err(ProxyError::Nothing)) => {
+            tracing::debug!(balancer = %peer, "a balancer looked whether we listen");
+            return None;
+        }
         Ok(Err(error)) => {
             // One that is not set up as it should be has all its clients here.
-            let Some(untold) = door.odd.may_say(Instant::now()) else { return };
-            return tracing::warn!(balancer = %peer, %error, untold, "a connection of a balancer is dropped");
+            let untold = door.odd.may_say(Instant::now())?;
+            tracing::warn!(balancer = %peer, %error, untold, "a connection of a balancer is dropped");
+            return None;
         }
         Err(_) => {
             door.meter.met(Limit::Banner);
-            return tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");
+            tracing::debug!(balancer = %peer, "a balancer did not say whose a connection is");
+            return None;
         }
     };
     if door.guesses.standing(address.ip(), Instant::now()) == Standing::Barred {
         door.meter.met(Limit::Guesses);
-        return door.places.tell(address.ip(), "its network offered too many keys that nobody registered");
+        door.places.tell(address.ip(), "its network offered too many keys that nobody registered");
+        return None;
     }
     // At the level of an error: it is there with each line that is. The key is known when it is logged in.
     let number = NUMBER.fetch_add(1, Ordering::Relaxed) + 1;
     let span = tracing::error_span!("connection", number, %address, key = tracing::field::Empty);
-    talk(door, socket, address, (place, counted), stay, leave, cut).instrument(span).await;
+    let visit = begin(door, socket, address, (place, counted), stay, cut).instrument(span.clone()).await?;
+    Some((visit, span))
 }
 
 /// The same from the moment on when it is known whose it is.
-async fn talk(
+async fn begin(
     door: Arc<Door>,
     socket: TcpStream,
     address: SocketAddr,
     (place, counted): (OwnedSemaphorePermit, Counted),
     (stay, watch): (Stay, Watch),
-    leave: CancellationToken,
     cut: CancellationToken,
-) {
+) -> Option<Visit> {
     let Some(network) = door.places.network(address.ip()) else {
         door.meter.met(Limit::StartupsPerNetwork);
-        return door.places.tell(address.ip(), "its network has its places");
+        door.places.tell(address.ip(), "its network has its places");
+        return None;
     };
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
     let logged_in = CancellationToken::new();
@@ -172,47 +177,66 @@ async fn talk(
     let exchanges = Exchanges::new(asked.clone(), network.turns(&door.meter));
     let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
     let connection = Connection::new(Arc::clone(&door), subject, startup, asked, stay);
-    // The SSH library reads the head of each packet by itself: half as many system calls for what clients send.
-    let line = Box::new(Line::new(BufReader::with_capacity(READ_AHEAD, socket), &cut, exchanges));
-    // Whatever ends this function ends the session's task with it.
-    let _cut_at_the_end = cut.clone().drop_guard();
-    // In a box: this task lasts as long as the connection, and would keep the room for its beginning all the time.
-    let starting = Box::pin(russh::server::run_stream(Arc::clone(&door.config), line, connection));
-    let mut session = match tokio::time::timeout(door.settings.banner, starting).await {
-        Ok(Ok(session)) => session,
-        Ok(Err(error)) => return tracing::debug!(%error, "a connection did not begin"),
+    let line = Box::new(Line::new(socket, &cut, exchanges));
+    // Whatever ends here ends the session's task with it.
+    let cut = cut.drop_guard();
+    let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);
+    match tokio::time::timeout(door.settings.banner, starting).await {
+        Ok(Ok(session)) => Some(Visit { door, session, watch, logged_in, _cut: cut }),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection did not begin");
+            None
+        }
         Err(_) => {
             door.meter.met(Limit::Banner);
-            return tracing::debug!("a peer did not say what it is");
+            tracing::debug!("a peer did not say what it is");
+            None
         }
-    };
-    let goodbye = watch.goodbye(&leave, session.handle());
-    tokio::pin!(goodbye);
-    let ended = tokio::select! {
-        ended = &mut session => ended,
-        () = &mut goodbye => Ok(()),
-        () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
-            if !logged_in.is_cancelled() {
-                door.meter.met(Limit::Login);
-                return tracing::debug!("a peer did not log in in time, or asked for nothing while its key has no place for it");
-            }
-            tokio::select! {
-                ended = &mut session => ended,
-                () = &mut goodbye => Ok(()),
-            }
-        }
-    };
-    match &ended {
-        Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) => door.meter.met(Limit::Idle),
-        Err(ConnectionError::Ssh(russh::Error::KeepaliveTimeout)) => door.meter.met(Limit::Keepalive),
-        Err(_) | Ok(()) => {}
     }
-    if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
-        // The client's own words for it are few, and an operator has the remedy; but anybody can be one.
-        let Some(untold) = door.odd.may_say(Instant::now()) else { return };
-        let (offered, remedy) = (printable(&theirs.join(","), SHOWN), algorithms::remedy(theirs));
-        tracing::warn!(?kind, offered, untold, "a client has nothing in common with us: {remedy}");
-    } else if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended with an error");
+}
+
+/// A connection that speaks SSH: what is needed of it for as long as it lasts.
+struct Visit {
+    door: Arc<Door>,
+    session: RunningSession<Connection>,
+    watch: Watch,
+    logged_in: CancellationToken,
+    /// Ends the session's task with this.
+    _cut: DropGuard,
+}
+
+impl Visit {
+    /// Stays until it ends, by its client, by a clock or with the daemon, and says why.
+    async fn last(self, leave: CancellationToken) {
+        let Self { door, mut session, watch, logged_in, _cut } = self;
+        let goodbye = watch.goodbye(&leave, session.handle());
+        tokio::pin!(goodbye);
+        let ended = tokio::select! {
+            ended = &mut session => ended,
+            () = &mut goodbye => Ok(()),
+            () = tokio::time::sleep(door.settings.login), if !logged_in.is_cancelled() => {
+                if !logged_in.is_cancelled() {
+                    door.meter.met(Limit::Login);
+                    return tracing::debug!("a peer did not log in in time, or asked for nothing while its key has no place for it");
+                }
+                tokio::select! {
+                    ended = &mut session => ended,
+                    () = &mut goodbye => Ok(()),
+                }
+            }
+        };
+        match &ended {
+            Err(ConnectionError::Ssh(russh::Error::InactivityTimeout)) => door.meter.met(Limit::Idle),
+            Err(ConnectionError::Ssh(russh::Error::KeepaliveTimeout)) => door.meter.met(Limit::Keepalive),
+            Err(_) | Ok(()) => {}
+        }
+        if let Err(ConnectionError::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. })) = &ended {
+            // The client's own words for it are few, and an operator has the remedy; but anybody can be one.
+            let Some(untold) = door.odd.may_say(Instant::now()) else { return };
+            let (offered, remedy) = (printable(&theirs.join(","), SHOWN), algorithms::remedy(theirs));
+            tracing::warn!(?kind, offered, untold, "a client has nothing in common with us: {remedy}");
+        } else if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended with an error");
+        }
     }
 }

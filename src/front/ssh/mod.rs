@@ -1,5 +1,6 @@
 //! The SSH door: RFC 4251 to 4254 as far as a fetch needs them, and nothing else of them.
 
+mod ahead;
 mod algorithms;
 mod answer;
 mod channel;

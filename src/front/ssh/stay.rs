@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use russh::Disconnect;
 use russh::server::Handle;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
@@ -27,25 +26,24 @@ pub(super) struct Stay {
     first: Option<TaskTrackerToken>,
     /// The commands that are being answered.
     pub(super) busy: TaskTracker,
-    asked: watch::Sender<bool>,
+    asked: CancellationToken,
     accepting: CancellationToken,
 }
 
 /// The listener's end of it.
 pub(super) struct Watch {
     busy: TaskTracker,
-    asked: watch::Receiver<bool>,
+    /// Over as soon as there was a command.
+    asked: CancellationToken,
 }
 
 impl Stay {
     /// A connection that came in while `accepting` was not over yet.
     pub(super) fn begin(door: &Door, accepting: CancellationToken) -> (Self, Watch) {
-        let (busy, (asked, seen)) = (TaskTracker::new(), watch::channel(false));
+        let (busy, asked) = (TaskTracker::new(), CancellationToken::new());
         busy.close();
-        (
-            Self { first: Some(door.undecided.token()), busy: busy.clone(), asked, accepting },
-            Watch { busy, asked: seen },
-        )
+        let watch = Watch { busy: busy.clone(), asked: asked.clone() };
+        (Self { first: Some(door.undecided.token()), busy, asked, accepting }, watch)
     }
 
     /// Whether it is to make a connection of its own for what comes next: nobody new is let in here, and it had its command.
@@ -56,7 +54,7 @@ impl Stay {
 
     /// A command came in. The token is to be dropped when it is decided what it comes to.
     pub(super) fn command(&mut self, door: &Door) -> TaskTrackerToken {
-        self.asked.send_replace(true);
+        self.asked.cancel();
         self.first.take().unwrap_or_else(|| door.undecided.token())
     }
 }
@@ -64,10 +62,16 @@ impl Stay {
 impl Watch {
     /// Waits for `leave`, and then until the client has nothing to wait for any more; and tells it to come again. Never
     /// completes.
-    pub(super) async fn goodbye(mut self, leave: &CancellationToken, handle: Handle) {
+    pub(super) async fn goodbye(self, leave: &CancellationToken, handle: Handle) {
         leave.cancelled().await;
-        // An error is a connection that is gone, with which this ends.
-        drop(tokio::time::timeout(FIRST, self.asked.wait_for(|asked| *asked)).await);
+        // In a box: nearly all the time there is no use for it.
+        Box::pin(self.tell(handle)).await;
+        std::future::pending().await
+    }
+
+    async fn tell(self, handle: Handle) {
+        // One that never asked for anything has had its time.
+        drop(tokio::time::timeout(FIRST, self.asked.cancelled()).await);
         loop {
             self.busy.wait().await;
             has_everything(&handle).await;
@@ -79,7 +83,6 @@ impl Watch {
         if handle.disconnect(Disconnect::ByApplication, GOODBYE.to_owned(), String::new()).await.is_err() {
             tracing::debug!("a client left before it was told to");
         }
-        std::future::pending().await
     }
 }
 

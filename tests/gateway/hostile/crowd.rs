@@ -102,14 +102,12 @@ fn who_does_nothing_costs_little_and_clones_go_on() {
     eprintln!(
         "a clone alone {alone:?}, beside the silent {beside_silent:?}, and the half-done {beside:?}, and all {beside_all:?}"
     );
-    let [silent_each, half_each, login_each] = costs.map(|(_, _, each)| each);
-    assert!(silent_each < 32.0 && half_each < MOST_KIB && login_each < MOST_KIB, "{costs:?}");
+    assert!(costs.iter().all(|(_, _, each)| *each < MOST_KIB), "{costs:?}");
     let bound = alone * 2 + Duration::from_millis(100);
     assert!([beside_silent, beside, beside_all].iter().all(|took| *took < bound), "a clone takes more than {bound:?}");
     drop((silent, half, inside));
     wait_until("they are forgotten", || descriptors(&site.gateway) <= open + 20);
 }
 
-/// Of a connection that has exchanged keys, in KiB. Most of it is the library's session (russh 0.65.1). The best of other servers
-/// that were measured takes 33 KiB, OpenSSH 1.9 MiB.
-const MOST_KIB: f64 = 48.0;
+/// What any of them may cost, in KiB. The best of other servers that were measured takes 33 KiB, OpenSSH 1.9 MiB.
+const MOST_KIB: f64 = 32.0;
