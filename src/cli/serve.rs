@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
@@ -14,6 +14,7 @@ use crate::daemon::config::Config;
 use crate::daemon::house::{BuildError, House, Shell};
 use crate::daemon::signals::Signals;
 use crate::daemon::sockets::{Handed, Sockets};
+use crate::daemon::threads::{self, TooFewThreads};
 use crate::daemon::upgrade::next::StartedBy;
 use crate::daemon::upgrade::successor::{JoinError, Successor};
 use crate::daemon::{log, serve, service};
@@ -88,6 +89,7 @@ struct Made {
 
 /// Nobody served before.
 fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
+    threads()?;
     let house = build(config)?;
     let runtime = runtime()?;
     // Before the doors are open: a signal that comes at once is not lost.
@@ -98,6 +100,7 @@ fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
 
 /// Another daemon serves. What can fail without the registry has failed before it is closed there.
 fn take_over(config: &Config, handed: Handed, successor: &Successor) -> Result<Made, Stop> {
+    threads()?;
     let shell = Shell::build(config, &search()).map_err(|error| cannot_build(&error))?;
     let runtime = runtime()?;
     let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
@@ -118,20 +121,15 @@ impl Made {
     }
 }
 
-/// How many may wait for a disk or a lock at a time, each on a thread of its own. When the runtime needs one more for its own work and
-/// there is none, it stands still. So no crowd may have all of them: 256 look at the store ([`crate::store::look`]), 100 each wait with
-/// audit records and for the disk of the cache, and the rest is for the few who do so beside the fetches.
-const BLOCKED: usize = 512;
+/// The threads that a daemon needs can be had.
+pub(super) fn threads() -> Result<(), Fault> {
+    threads::enough().map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(TooFewThreads::HINT))
+}
 
-/// A thread for each core, and two at least: one may have to wait for a file system ([`crate::store::look`]).
 pub(super) fn runtime() -> Result<Runtime, Fault> {
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).max(2);
-    Builder::new_multi_thread()
-        .worker_threads(threads)
-        .max_blocking_threads(BLOCKED)
-        .enable_all()
-        .build()
-        .map_err(|error| Fault::new(Kind::Unavailable, format!("no threads can be started: {error}")))
+    let hint = "raise what bounds its descriptors: `ulimit -n`, or `LimitNOFILE=` of its unit";
+    threads::runtime()
+        .map_err(|error| Fault::new(Kind::Unavailable, format!("the daemon cannot begin: {error}")).hint(hint))
 }
 
 fn begin_log(config: &Config) {

@@ -14,4 +14,5 @@ mod serving;
 pub mod signals;
 pub mod sockets;
 pub mod stopping;
+pub mod threads;
 pub mod upgrade;

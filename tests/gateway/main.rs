@@ -58,6 +58,7 @@ mod ssh_agent;
 mod stalls;
 mod storms;
 mod strangers;
+mod threads;
 mod threats;
 mod timing;
 mod tree;
