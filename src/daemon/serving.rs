@@ -24,6 +24,8 @@ use crate::usage::{self, Usage};
 /// How long those who are connected may take until it is decided what they come to, while another process waits for the
 /// registry. Meanwhile nobody new gets in; a login takes much less.
 const SETTLE: Duration = Duration::from_secs(5);
+/// How long those who are cut may take to hear why.
+const LAST_SENTENCES: Duration = Duration::from_secs(2);
 /// How long answers may take to end after their line was cut.
 const LAST_RECORDS: Duration = Duration::from_secs(2);
 
@@ -171,8 +173,11 @@ impl Serving {
         if tokio::time::timeout(limit, finished).await.is_err() {
             tracing::warn!("stopping: what still runs is cut");
             house.cut.begin();
-            ends.cut.cancel();
-            while doors.join_next().await.is_some() {}
+            let told = async { while doors.join_next().await.is_some() {} };
+            if tokio::time::timeout(LAST_SENTENCES, told).await.is_err() {
+                ends.cut.cancel();
+                while doors.join_next().await.is_some() {}
+            }
         }
         // What was used while the doors closed counts too.
         write_uses(&house.usage).await;

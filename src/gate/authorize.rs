@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
 use super::cover::{Cover, cover};
 use super::decide::{self, Trace};
@@ -86,6 +87,12 @@ impl Fetch {
         &self.subject
     }
 
+    /// Cancelled when the gateway ends what still runs. There is time for a few words then, and for nothing else.
+    #[must_use]
+    pub fn cut(&self) -> CancellationToken {
+        self.gate.cut.of_fetch()
+    }
+
     /// Reads the key again, and asks every rule but those about the repository's own files. Before each request of a talk that
     /// has several, and after a wait, in which the key may have been suspended. Looks into the registry alone.
     ///
@@ -140,6 +147,7 @@ impl Fetch {
             Unserved::TimedOut => Reason::TimedOut { repo },
             Unserved::Flooded => Reason::Flooded { repo },
             Unserved::Busy => Reason::Declined(Declined::Busy),
+            Unserved::Stopped => Reason::Stopped { repo },
             Unserved::NoGit => Reason::Unavailable("git cannot be started".to_owned()),
             Unserved::Withdrawn(Withdrawn { reason, key }) => {
                 self.subject.key = key.or_else(|| self.subject.key.take());
@@ -189,6 +197,8 @@ pub enum Unserved {
     TimedOut,
     /// The client sent more than it may.
     Flooded,
+    /// The gateway was stopped before its end.
+    Stopped,
     /// The machine has no room for one more.
     Busy,
     /// There is no git that can be started, whatever the repository is.

@@ -94,6 +94,7 @@ fn remedy(reason: &Reason, record: &KeyRecord, repo: &RepoPath) -> String {
         | Reason::NotThere { .. }
         | Reason::NothingSelected { .. }
         | Reason::TimedOut { .. }
-        | Reason::Flooded { .. } => "try again".to_owned(),
+        | Reason::Flooded { .. }
+        | Reason::Stopped { .. } => "try again".to_owned(),
     }
 }

@@ -132,6 +132,7 @@ pub(super) enum Reason {
     NothingSelected { repo: RepoPath },
     TimedOut { repo: RepoPath },
     Flooded { repo: RepoPath },
+    Stopped { repo: RepoPath },
     Declined(Declined),
 }
 
@@ -165,6 +166,7 @@ impl fmt::Display for Reason {
             Self::NothingSelected { .. } => f.write_str("nothing of it is within the bounds that were asked for"),
             Self::TimedOut { .. } => f.write_str("a clock ran out"),
             Self::Flooded { .. } => f.write_str("the client sent too much"),
+            Self::Stopped { .. } => f.write_str("the gateway was stopped"),
             Self::SharedObjects { other, .. } => write!(f, "it borrows objects from {other}, which no grant covers"),
             Self::Declined(declined) => f.write_str(match declined {
                 Declined::Push(_) => "a push",
@@ -195,6 +197,7 @@ impl Reason {
             | Self::NothingSelected { repo }
             | Self::TimedOut { repo }
             | Self::Flooded { repo }
+            | Self::Stopped { repo }
             | Self::SharedObjects { repo, .. } => repo.to_string(),
             Self::Declined(Declined::Push(text) | Declined::BadPath(text, _) | Declined::NotServed(text)) => {
                 printable(text, ECHO)
@@ -217,7 +220,7 @@ impl Reason {
             Self::Rotated { .. } => Code::Rotated,
             Self::Removed => Code::Removed,
             Self::SourceAddress { .. } => Code::SourceAddress,
-            Self::Unavailable(_) | Self::Declined(Declined::Unavailable) => Code::Unavailable,
+            Self::Unavailable(_) | Self::Stopped { .. } | Self::Declined(Declined::Unavailable) => Code::Unavailable,
             Self::Repository { .. } | Self::NotThere { .. } | Self::NothingSelected { .. } => Code::Repository,
             Self::SharedObjects { .. } => Code::SharedObjects,
             Self::TimedOut { .. } => Code::TimedOut,
@@ -283,6 +286,7 @@ impl Reason {
             Self::Flooded { repo } => {
                 format!("{repo}: this client sent more at once than this gateway takes; fetch fewer refs at once, or try again later")
             }
+            Self::Stopped { repo } => format!("{repo}: this gateway is being stopped, and had no more time for this fetch; fetch again"),
             Self::SharedObjects { repo, .. } => format!(
                 "{repo}: it shares objects with another repository that is not granted to {who}; ask an administrator of {account}"
             ),

@@ -1,7 +1,8 @@
 //! The way to a client for as long as it may be served: one that is cut off for what it sends is sent nothing more, whatever its
-//! fetch waits for.
+//! fetch waits for, and nobody is when the gateway stops.
 
 use bytes::Bytes;
+use tokio_util::sync::CancellationToken;
 
 use super::inbound::Watch;
 use super::{Gone, Outbound};
@@ -10,11 +11,13 @@ use super::{Gone, Outbound};
 pub(super) struct UntilCut<'a, O> {
     outbound: &'a mut O,
     watch: Watch,
+    stopped: CancellationToken,
 }
 
 impl<'a, O: Outbound> UntilCut<'a, O> {
-    pub(super) fn new(outbound: &'a mut O, watch: Watch) -> Self {
-        Self { outbound, watch }
+    /// Until the watch says so, or the token.
+    pub(super) fn new(outbound: &'a mut O, watch: Watch, stopped: CancellationToken) -> Self {
+        Self { outbound, watch, stopped }
     }
 }
 
@@ -23,6 +26,7 @@ impl<O: Outbound> Outbound for UntilCut<'_, O> {
         tokio::select! {
             biased;
             () = self.watch.cut() => Err(Gone),
+            () = self.stopped.cancelled() => Err(Gone),
             sent = self.outbound.send(bytes) => sent,
         }
     }
@@ -31,6 +35,7 @@ impl<O: Outbound> Outbound for UntilCut<'_, O> {
         tokio::select! {
             biased;
             () = self.watch.cut() => Err(Gone),
+            () = self.stopped.cancelled() => Err(Gone),
             said = self.outbound.say(text) => said,
         }
     }
@@ -38,6 +43,7 @@ impl<O: Outbound> Outbound for UntilCut<'_, O> {
     async fn gone(&mut self) {
         tokio::select! {
             () = self.watch.cut() => {}
+            () = self.stopped.cancelled() => {}
             () = self.outbound.gone() => {}
         }
     }
@@ -67,15 +73,22 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_waits_for_a_client_ends_when_it_is_cut_off() {
-        let (mut feed, inbound) = channel(Budget { unread: 8, total: 8 }, &Pool::new(0).party());
-        let (mut one, mut other, mut third) = (Silent, Silent, Silent);
-        let mut ways = [&mut one, &mut other, &mut third].map(|way| UntilCut::new(way, inbound.watch()));
-        let [sends, says, waits] = &mut ways;
-        let all = async { tokio::join!(sends.send(Bytes::from_static(b"pack")), says.say("words"), waits.gone()) };
-        let cut = async {
-            tokio::task::yield_now().await;
-            feed.push(b"more than it may").unwrap_err();
-        };
-        assert_eq!(tokio::join!(all, cut).0, (Err(Gone), Err(Gone), ()));
+        for stops in [false, true] {
+            let (mut feed, inbound) = channel(Budget { unread: 8, total: 8 }, &Pool::new(0).party());
+            let stopped = CancellationToken::new();
+            let mut silent = [Silent, Silent, Silent];
+            let mut ways = silent.each_mut().map(|way| UntilCut::new(way, inbound.watch(), stopped.clone()));
+            let [sends, says, waits] = &mut ways;
+            let all = async { tokio::join!(sends.send(Bytes::from_static(b"pack")), says.say("words"), waits.gone()) };
+            let cut = async {
+                tokio::task::yield_now().await;
+                if stops {
+                    stopped.cancel()
+                } else {
+                    feed.push(b"more than it may").unwrap_err();
+                }
+            };
+            assert_eq!(tokio::join!(all, cut).0, (Err(Gone), Err(Gone), ()));
+        }
     }
 }

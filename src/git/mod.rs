@@ -203,7 +203,8 @@ impl Git {
 
     async fn carry_out<O: Outbound>(&self, mut fetch: Fetch, inbound: Inbound, mut outbound: O) -> (Finished, O) {
         let watch = inbound.watch();
-        let mut until_cut = UntilCut::new(&mut outbound, watch.clone());
+        let stopped = fetch.cut();
+        let mut until_cut = UntilCut::new(&mut outbound, watch.clone(), stopped.clone());
         let served = match fetch.protocol() {
             GitProtocol::V2 if self.cache.is_on() => v2::serve(self, &fetch, inbound, &mut until_cut).await,
             GitProtocol::V0 | GitProtocol::V1 if self.cache.is_on() => {
@@ -215,8 +216,13 @@ impl Git {
         };
         let Served { status, ended, why, bytes_in, mut bytes_out, source, pack, bounded, error } = served;
         // For whoever serves, its client was gone, or had said all that it had to say.
-        let is_cut = watch.flooded() && matches!(ended, Ended::ClientGone | Ended::Served);
-        let (status, ended) = if is_cut { (128, Ended::Flooded) } else { (status, ended) };
+        let (status, ended) = match ended {
+            Ended::ClientGone | Ended::Served if watch.flooded() => (128, Ended::Flooded),
+            Ended::ClientGone if stopped.is_cancelled() => (128, Ended::Cut),
+            Ended::Served | Ended::Failed | Ended::ClientGone | Ended::TimedOut | Ended::Flooded | Ended::Cut => {
+                (status, ended)
+            }
+        };
         if let Some(source) = source {
             self.counts.add(&source, pack, bytes_out);
             fetch.note(source);
@@ -228,7 +234,8 @@ impl Git {
             || error.is_some();
         // git's own complaint is in our log, and could name our paths; the client hears ours.
         let words = match ended {
-            Ended::Served | Ended::ClientGone | Ended::Cut => None,
+            Ended::Served | Ended::ClientGone => None,
+            Ended::Cut => Some(fetch.unserved(Unserved::Stopped)),
             // A commit that went between the list of refs and the request for it, or one that somebody pinned.
             Ended::Failed if error.as_deref().is_some_and(is_not_there) => Some(fetch.unserved(Unserved::NotThere)),
             Ended::Failed if bounded && why == Unserved::Repository => Some(fetch.unserved(Unserved::NothingSelected)),

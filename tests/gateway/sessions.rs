@@ -178,17 +178,23 @@ fn a_client_that_leaves_takes_its_git_along() {
 
 /// Not the client left: it was still there when the gateway had no more patience.
 #[test]
-fn what_the_end_of_a_drain_cuts_is_recorded_as_cut() {
+fn what_the_end_of_a_drain_cuts_is_told_so_and_recorded_as_cut() {
     let mut gateway = Gateway::start_with(|config| config.replace("drain_seconds = 30", "drain_seconds = 1"));
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     let mut ssh = begin(&gateway, &key);
-    wait_until("it is allowed", || gateway.audit().contains("\"event\":\"allowed\""));
+    // A client that takes its time over what it wants.
+    let slow = format!("sh -c '{{ sleep 6; cat; }} | {} \"$@\"' sh", gateway.ssh_line(&key));
+    let mut git = gateway.git_command(&key);
+    git.env("GIT_SSH_COMMAND", slow).args(["clone", "-q", &gateway.url("acme/app")]).arg(gateway.path("clone"));
+    let git = git.stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("both are allowed", || gateway.audit().matches("\"event\":\"allowed\"").count() == 2);
     assert_eq!(gateway.stop(), Some(0));
-    assert!(gateway.audit().contains("\"outcome\":\"cut\""), "{}", gateway.audit());
+    assert_eq!(gateway.audit().matches("\"outcome\":\"cut\"").count(), 2, "{}", gateway.audit());
     assert!(!gateway.audit().contains("client-gone"), "{}", gateway.audit());
-    ssh.kill().unwrap();
-    ssh.wait().unwrap();
+    assert_eq!(ssh.wait().unwrap().code(), Some(128));
+    let said = String::from_utf8(git.wait_with_output().unwrap().stderr).unwrap();
+    assert!(said.contains("acme/app: this gateway is being stopped") && said.contains("[unavailable] (id "), "{said}");
 }
 
 /// Whoever types a command then is told the truth, and not to look for another config file.
