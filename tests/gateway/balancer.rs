@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::harness::{Gateway, Said, run, wait_until};
+use crate::watcher::{Numbers, watched};
 
 /// A balancer for one connection, which says this in front of it. Its port.
 fn balancer(gateway: &Gateway, header: Vec<u8>) -> u16 {
@@ -57,7 +58,7 @@ fn v2(address: [u8; 4]) -> Vec<u8> {
 
 #[test]
 fn the_client_is_known_by_its_own_address() {
-    let gateway = Gateway::start_with(believes(r#"["127.0.0.1"]"#));
+    let (gateway, metrics) = watched(believes(r#"["127.0.0.1"]"#));
     gateway.repo("acme/app");
     let key = gateway.key("ci", &["acme/app"]);
     gateway.pullgate(["key", "sources", "acme/ci", "192.0.2.0/24", "2001:db8::/32"]).ok();
@@ -86,7 +87,10 @@ fn the_client_is_known_by_its_own_address() {
     assert!(fetch(&gateway, &key, balancer(&gateway, v2([192, 0, 2, 8]))).code == Some(0));
     assert!(!gateway.log().contains("a connection of a balancer is dropped"), "{}", gateway.log());
     // Who comes from there without a header is not let in: it would pass for the balancer.
+    let headless = || Numbers::of(metrics).get("pullgate_ssh_headless_total");
+    assert_eq!(headless(), 0.0);
     let said = fetch(&gateway, &key, gateway.port());
+    assert_eq!(headless(), 1.0);
     assert!(said.code == Some(128) && !said.err.contains("remote error"), "{said:?}");
     wait_until("it is logged", || gateway.log().contains("a connection of a balancer is dropped"));
 }

@@ -134,6 +134,7 @@ async fn admit(
             return None;
         }
         Ok(Err(error)) => {
+            door.meter.headless();
             // One that is not set up as it should be has all its clients here.
             let untold = door.odd.may_say(Instant::now())?;
             tracing::warn!(balancer = %peer, %error, untold, "a connection of a balancer is dropped");

@@ -71,6 +71,7 @@ pub struct Meter {
     accepted: Counter,
     open: Gauge,
     startups: Gauge,
+    headless: Counter,
     limits: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
@@ -80,6 +81,7 @@ impl Default for Meter {
             accepted: Counter::default(),
             open: Gauge::default(),
             startups: Gauge::default(),
+            headless: Counter::default(),
             limits: Family::default(),
         };
         Limit::ALL.iter().for_each(|limit| drop(meter.limits.get_or_create(&[("limit", limit.word())])));
@@ -115,6 +117,11 @@ impl Meter {
         Counted::of(&self.startups)
     }
 
+    /// A balancer did not say, as it has to, whose a connection is.
+    pub(super) fn headless(&self) {
+        self.headless.inc();
+    }
+
     /// Somebody met a bound or a clock.
     pub(super) fn met(&self, limit: Limit) {
         self.limits.get_or_create(&[("limit", limit.word())]).inc();
@@ -132,6 +139,11 @@ impl Meter {
             "pullgate_ssh_startups",
             "SSH connections that are open and not logged in",
             self.startups.clone(),
+        );
+        registry.register(
+            "pullgate_ssh_headless",
+            "Connections from proxy_protocol_from that were dropped: they did not begin with the header of a PROXY protocol",
+            self.headless.clone(),
         );
         registry.register(
             "pullgate_ssh_limit_hits",
