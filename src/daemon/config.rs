@@ -14,7 +14,7 @@ mod section;
 mod values;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -147,7 +147,7 @@ impl Config {
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
         let unreadable = |error| ConfigError::Unreadable { file: file.to_owned(), error };
         let file = std::path::absolute(file).map_err(unreadable)?;
-        let text = std::fs::read_to_string(&file).map_err(unreadable)?;
+        let text = bounded(&file).map_err(unreadable)?;
         Self::parse(&text, &file).map_err(|faults| ConfigError::Faults { file, faults })
     }
 
@@ -179,6 +179,17 @@ impl Config {
     pub fn usage_file(&self) -> PathBuf {
         self.state_dir.join("usage.jsonl")
     }
+}
+
+/// Reads a file that is no larger than a config can be: a device may have no end.
+fn bounded(file: &Path) -> io::Result<String> {
+    const MOST: usize = 1 << 20;
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)?.take(MOST as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > MOST {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it has more than 1 MiB"));
+    }
+    String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()))
 }
 
 fn read(reader: &mut Reader, file: &Path) -> Config {

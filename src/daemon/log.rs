@@ -3,6 +3,8 @@
 //! What is logged of a connection stands in its span, with a number, the client's address and, once it is logged in, its key;
 //! and what is logged of a fetch in that one's, with the id that the client is shown. At `info` a gateway at work says nothing of
 //! what goes well: a thousand clones a minute leave no line.
+//!
+//! A line that cannot be written, to a full disk or to a reader who left, is lost, and nothing else is.
 
 use std::fmt;
 
@@ -54,7 +56,11 @@ pub fn start(settings: Settings) -> Result<(), AlreadyStarted> {
     // The SSH library tells at `info` of each exchange of keys, outside of any span: a client could fill the log with that.
     let library = if settings.level == Level::INFO { Level::WARN } else { settings.level };
     let which = Targets::new().with_default(settings.level).with_target("russh", library);
-    let log = tracing_subscriber::fmt().with_max_level(settings.level).with_writer(std::io::stderr);
+    // Of a line that cannot be written it would complain on standard error, which is what cannot be written to, and panic.
+    let log = tracing_subscriber::fmt()
+        .with_max_level(settings.level)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     match settings.format {
         Format::Text => log.with_ansi(false).finish().with(which).try_init(),
         Format::Json => log.json().finish().with(which).try_init(),

@@ -149,8 +149,8 @@ impl Serving {
         };
         blocking(give_back).await?;
         said(&next, Next::released, stop).await?;
-        // It serves: there is no way back.
-        let heir = Arc::into_inner(next).and_then(Next::yours).ok_or(UpgradeError::Stopping)?;
+        // It serves: there is no way back, unless it is gone again.
+        let heir = Arc::into_inner(next).ok_or(UpgradeError::Stopping)?.yours()?;
         self.sockets.control.leave();
         Ok(heir)
     }

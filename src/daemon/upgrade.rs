@@ -9,7 +9,7 @@
 //! 3. the new one opens the registry and its doors, and says `serving`
 //! 4. the old one tells the service manager whose turn it is, says `yours`, and brings to an end what it has begun
 //!
-//! Whatever fails before `serving`: the new one is ended, and the old one opens the registry again and serves on.
+//! Whatever fails before `yours`: the new one is ended, and the old one opens the registry again and serves on.
 //!
 //! A daemon that is told to stop before `serving` ends the new one, by the process that it started, and comes to its own end;
 //! from then on it passes that on, as well as that the config is to be read anew: the new one has read it before.

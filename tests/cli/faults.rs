@@ -62,3 +62,12 @@ fn a_fault_names_the_option_that_it_is_about() {
     assert!(ran.code == 2 && ran.err.starts_with("error: reason: "), "{ran}");
     assert_eq!(site.run(&["man", "/nonexistent/folder"]).code, 3);
 }
+
+#[test]
+fn a_config_without_an_end_is_refused() {
+    let site = Site::empty();
+    std::fs::remove_file(site.path("config.toml")).ok();
+    std::os::unix::fs::symlink("/dev/zero", site.path("config.toml")).unwrap();
+    let ran = site.run(&["serve"]);
+    assert!(ran.code == 6 && ran.err.contains("cannot be read: it has more than 1 MiB"), "{ran}");
+}

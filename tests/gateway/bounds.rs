@@ -58,6 +58,11 @@ fn bounds_on_those_who_are_not_logged_in_are_counted() {
         met(address, limit);
         drop((sockets, more));
     }
+    // That clock runs from the first moment on.
+    let (_gateway, address, door) = bounded(&[("connection_idle_seconds", "1"), ("banner_seconds", "10")]);
+    let socket = silent(&door, b"");
+    met(address, "connection_idle_seconds");
+    drop(socket);
     let (gateway, address, door) = bounded(&[("login_seconds", "1"), ("keys_per_connection", "2")]);
     let socket = silent(&door, b"SSH-2.0-test\r\n");
     met(address, "login_seconds");

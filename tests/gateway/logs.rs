@@ -1,11 +1,15 @@
 //! The log: each line says which connection and which fetch it is of, in both forms.
 
 use std::collections::BTreeSet;
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Gateway, wait_until};
+use crate::harness::{Gateway, program, wait_until};
 use crate::scene::id;
+use crate::watcher::{Numbers, watched};
 
 /// A gateway with a repository that can be served and one that git complains of.
 fn gateway(log: &str) -> Gateway {
@@ -82,4 +86,34 @@ fn the_text_form_says_what_went_wrong_and_whose_it_was() {
     let line = log.lines().find(|line| line.contains("git complained")).unwrap();
     assert!(line.contains(" WARN connection{number="), "{line}");
     assert!(line.contains(&format!(" key=acme/ci}}:fetch{{id=\"{failed}\" repository=acme/broken}}")), "{line}");
+}
+
+/// A disk that is full, and a reader who left: the log is gone, and everything else goes on.
+#[test]
+fn a_log_that_cannot_be_written_stops_nothing() {
+    for full in [true, false] {
+        let (mut gateway, metrics) = watched(|config| config.replace("drain_seconds = 30", "drain_seconds = 60"));
+        gateway.repo("acme/app");
+        let key = gateway.key("ci", &["acme/app"]);
+        assert_eq!(gateway.stop(), Some(0));
+        let (reader, writer) = std::io::pipe().unwrap();
+        let full_disk = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let log = if full { Stdio::from(full_disk) } else { Stdio::from(writer) };
+        drop(reader);
+        let mut daemon = Command::new(program());
+        let mut daemon = daemon.args(["serve", "--config"]).arg(gateway.config()).stderr(log).spawn().unwrap();
+        wait_until("it serves", || TcpStream::connect(("127.0.0.1", gateway.port())).is_ok());
+        let id = Pid::from_raw(i32::try_from(daemon.id()).unwrap()).unwrap();
+        kill_process(id, Signal::HUP).unwrap();
+        let taken = || Numbers::of(metrics).get("pullgate_config_reloads_total{result=\"taken\"}");
+        wait_until("it has read its config anew", || taken() == 1.0);
+        // What is not there is logged.
+        std::fs::rename(gateway.path("repositories/acme/app.git"), gateway.path("elsewhere")).unwrap();
+        let said = gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).failed();
+        assert!(said.contains("[not-granted]"), "{said}");
+        std::fs::rename(gateway.path("elsewhere"), gateway.path("repositories/acme/app.git")).unwrap();
+        gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok();
+        kill_process(id, Signal::TERM).unwrap();
+        assert_eq!(daemon.wait().unwrap().code(), Some(0));
+    }
 }

@@ -207,6 +207,19 @@ fn who_cannot_take_over_leaves_the_place_to_the_old_one() {
     gateway.git(&key, &["clone", "-q", &gateway.url("acme/app"), "third"]).ok();
 }
 
+/// Says all that it should, and ends while the other one hears it.
+const GONE: &str = r#"#!/bin/sh
+dd bs=16384 count=1 of=/dev/null 2>/dev/null
+echo '{"word":"prepared"}' >&0
+dd bs=16384 count=1 of=/dev/null 2>/dev/null
+OLD=$PPID
+kill -STOP $OLD
+echo '{"word":"serving"}' >&0
+exec 0<&-
+{ sleep 0.5; kill -CONT $OLD; } &
+exit 1
+"#;
+
 #[test]
 fn a_program_that_does_not_understand_leaves_the_place_to_the_old_one() {
     let mut gateway = Gateway::start();
@@ -219,6 +232,7 @@ fn a_program_that_does_not_understand_leaves_the_place_to_the_old_one() {
     for (what, text) in [
         ("an older release", "#!/bin/sh\nexit 2\n"),
         ("nonsense", "#!/bin/sh\necho '{\"word\":\"serving\"}' >&0\nsleep 60\n"),
+        ("one that is gone as soon as it serves", GONE),
     ] {
         std::fs::remove_file(&own).unwrap();
         std::fs::write(&own, text).unwrap();
@@ -226,6 +240,8 @@ fn a_program_that_does_not_understand_leaves_the_place_to_the_old_one() {
         let said = gateway.pullgate(["upgrade"]).failed();
         assert!(said.contains("the new process cannot take over"), "{what}: {said}");
         gateway.git(&key, &["ls-remote", &gateway.url("acme/app")]).ok();
+        gateway.pullgate(["key", "grant", "acme/ci", "acme/lib"]).ok();
+        gateway.pullgate(["key", "ungrant", "acme/ci", "acme/lib"]).ok();
     }
     std::fs::remove_file(&own).unwrap();
     let said = gateway.pullgate(["upgrade"]).failed();

@@ -130,13 +130,21 @@ impl Next {
         }
     }
 
-    /// Lets it be the daemon from now on.
-    pub(in crate::daemon) fn yours(mut self) -> Option<Heir> {
-        let mut child = self.child.take()?;
+    /// Lets it be the daemon from now on, if it has not come to its end yet.
+    pub(in crate::daemon) fn yours(mut self) -> Result<Heir, UpgradeError> {
+        let mut child = self.child.take().ok_or(LineError::Gone)?;
         let heir = Heir::new(&child);
         service::handed_to(heir.id());
-        if let Err(error) = self.line.say(&Word::Yours, &[]) {
-            tracing::error!(%error, "the new process serves, and cannot be told that it is the daemon now");
+        match self.line.say(&Word::Yours, &[]) {
+            Ok(()) => {}
+            Err(error @ LineError::Gone) => {
+                service::handed_to(std::process::id());
+                self.child = Some(child);
+                return Err(error.into());
+            }
+            Err(error) => {
+                tracing::error!(%error, "the new process serves, and cannot be told that it is the daemon now")
+            }
         }
         // It is to outlive this one. If it does not, somebody has to say so.
         let watch = move || match child.wait() {
@@ -148,7 +156,7 @@ impl Next {
         if let Err(error) = std::thread::Builder::new().name("successor".to_owned()).spawn(watch) {
             tracing::warn!(%error, "no thread to watch the process that serves now");
         }
-        Some(heir)
+        Ok(heir)
     }
 }
 

@@ -20,6 +20,7 @@ use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
 use super::proxy::ProxyError;
+use super::quiet::Quiet;
 use super::stay::{Stay, Watch};
 use super::{Door, algorithms};
 use crate::audit::Subject;
@@ -69,6 +70,7 @@ pub struct Ends {
 /// finish until they are cut.
 pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, ends: Ends) {
     let mut open = JoinSet::new();
+    let unaccepted = Quiet::default();
     // Until nobody more comes in, somebody may be on the way to a decision.
     let undecided = doors.borrow().undecided.token();
     loop {
@@ -83,7 +85,12 @@ pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, 
             // One of IPv4 is so in the log too, whatever socket it came in by.
             Ok((socket, peer)) => (socket, SocketAddr::new(peer.ip().to_canonical(), peer.port())),
             Err(error) => {
-                tracing::error!(%error, "a connection cannot be accepted");
+                let door = Arc::clone(&doors.borrow());
+                door.meter.unaccepted();
+                // As often as somebody asks who has nothing, so a stranger can cause it all the time.
+                if let Some(untold) = unaccepted.may_say(Instant::now()) {
+                    tracing::error!(%error, untold, "connections cannot be accepted; where descriptors ran out, raise `LimitNOFILE=` or `ulimit -n`");
+                }
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -185,6 +192,10 @@ async fn begin(
     match tokio::time::timeout(door.settings.banner, starting).await {
         Ok(Ok(session)) => Some(Visit { door, session, watch, logged_in, _cut: cut }),
         Ok(Err(error)) => {
+            // It has that clock, too, from its first moment on.
+            if matches!(error, ConnectionError::Ssh(russh::Error::Elapsed(_))) {
+                door.meter.met(Limit::Idle);
+            }
             tracing::debug!(%error, "a connection did not begin");
             None
         }

@@ -72,6 +72,7 @@ pub struct Meter {
     open: Gauge,
     startups: Gauge,
     headless: Counter,
+    unaccepted: Counter,
     limits: Family<[(&'static str, &'static str); 1], Counter>,
 }
 
@@ -82,6 +83,7 @@ impl Default for Meter {
             open: Gauge::default(),
             startups: Gauge::default(),
             headless: Counter::default(),
+            unaccepted: Counter::default(),
             limits: Family::default(),
         };
         Limit::ALL.iter().for_each(|limit| drop(meter.limits.get_or_create(&[("limit", limit.word())])));
@@ -117,6 +119,11 @@ impl Meter {
         Counted::of(&self.startups)
     }
 
+    /// The kernel did not hand a connection over.
+    pub(super) fn unaccepted(&self) {
+        self.unaccepted.inc();
+    }
+
     /// A balancer did not say, as it has to, whose a connection is.
     pub(super) fn headless(&self) {
         self.headless.inc();
@@ -139,6 +146,11 @@ impl Meter {
             "pullgate_ssh_startups",
             "SSH connections that are open and not logged in",
             self.startups.clone(),
+        );
+        registry.register(
+            "pullgate_ssh_accept_errors",
+            "How often the kernel did not hand an SSH connection over, as when there is no descriptor left for it",
+            self.unaccepted.clone(),
         );
         registry.register(
             "pullgate_ssh_headless",
