@@ -44,7 +44,7 @@ impl Args {
         std::fs::create_dir_all(&self.dir).map_err(failed)?;
         let dir = self.dir.canonicalize().map_err(failed)?;
         own(&dir)?;
-        super::serve::threads()?;
+        super::serve::enough()?;
         let site = Site { config: dir.join("config.toml"), dir, once: self.once };
         let config = site.prepare(context.io)?;
         if log::start(log::Settings { level: tracing::Level::WARN, ..config.log }).is_err() {

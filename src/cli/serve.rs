@@ -14,10 +14,9 @@ use crate::daemon::config::Config;
 use crate::daemon::house::{BuildError, House, Shell};
 use crate::daemon::signals::Signals;
 use crate::daemon::sockets::{Handed, Sockets};
-use crate::daemon::threads::{self, TooFewThreads};
 use crate::daemon::upgrade::next::StartedBy;
 use crate::daemon::upgrade::successor::{JoinError, Successor};
-use crate::daemon::{log, serve, service};
+use crate::daemon::{log, means, serve, service};
 
 /// How long what still waits for a disk may take when all else has ended.
 const LAST_QUESTIONS: Duration = Duration::from_secs(2);
@@ -89,7 +88,7 @@ struct Made {
 
 /// Nobody served before.
 fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
-    threads()?;
+    enough()?;
     let house = build(config)?;
     let runtime = runtime()?;
     // Before the doors are open: a signal that comes at once is not lost.
@@ -100,7 +99,7 @@ fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
 
 /// Another daemon serves. What can fail without the registry has failed before it is closed there.
 fn take_over(config: &Config, handed: Handed, successor: &Successor) -> Result<Made, Stop> {
-    threads()?;
+    enough()?;
     let shell = Shell::build(config, &search()).map_err(|error| cannot_build(&error))?;
     let runtime = runtime()?;
     let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
@@ -121,14 +120,14 @@ impl Made {
     }
 }
 
-/// The threads that a daemon needs can be had.
-pub(super) fn threads() -> Result<(), Fault> {
-    threads::enough().map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(TooFewThreads::HINT))
+/// What a daemon needs of its machine can be had.
+pub(super) fn enough() -> Result<(), Fault> {
+    means::enough().map_err(|error| Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint()))
 }
 
 pub(super) fn runtime() -> Result<Runtime, Fault> {
     let hint = "raise what bounds its descriptors: `ulimit -n`, or `LimitNOFILE=` of its unit";
-    threads::runtime()
+    means::runtime()
         .map_err(|error| Fault::new(Kind::Unavailable, format!("the daemon cannot begin: {error}")).hint(hint))
 }
 

@@ -25,7 +25,7 @@ use crate::gate::{Cut, Gate};
 use crate::git::{Git, Program, ProgramError};
 use crate::registry::{self, Amend, Lookup, OpenError};
 use crate::sandbox::{CellError, Cells, Report, no_core_dumps};
-use crate::store::Store;
+use crate::store::{Store, is_shortage};
 use crate::usage::Usage;
 
 /// Why the house cannot be built.
@@ -102,6 +102,9 @@ impl BuildError {
             Self::Store { .. } => "make the folder, or name another one as `root` under [store]",
             Self::Cache { .. } => "mend its folder, name another one as `folder` under [cache], or switch it off there",
             Self::Git(_) => "install git 2.38 or newer, and see that it is on the PATH of the daemon",
+            Self::Cell(CellError::Start(error)) if is_shortage(error) => {
+                "the machine has no process or descriptor to spare: raise `TasksMax=` and `LimitNOFILE=` of its unit"
+            }
             Self::Cell(_) => {
                 "`pullgate check` tells more; a kernel from 5.13 on with Landlock and seccomp is needed, or, knowing what \
                  is lost, mode = \"prefer\" under [sandbox]"

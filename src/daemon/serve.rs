@@ -50,7 +50,8 @@ impl ServeError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Listen { error, .. } if error.kind() == std::io::ErrorKind::AddrInUse => {
-                "another program listens there: stop it, or choose another port as `listen` under [ssh]"
+                "another program listens there, or another address of the list covers it: stop it, or choose another port as \
+                 `listen` under [ssh]"
             }
             Self::Listen { .. } => "choose another address as `listen` under [ssh]",
             Self::Inherited(_) => {

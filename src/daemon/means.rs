@@ -1,8 +1,9 @@
-//! The threads of a daemon: that they can be had, and that one is left when no more can.
+//! What a daemon needs of its machine: threads, of which one is left when no more can be had, and descriptors.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit};
 use tokio::runtime::{Builder, Runtime};
 
 /// How many may wait for a disk or a lock at a time, each on a thread of its own. When the runtime needs one more for its own work and
@@ -20,18 +21,40 @@ const KEPT: Duration = Duration::from_secs(10);
 /// long as it has one it waits for that.
 const AGAIN: Duration = Duration::from_secs(4);
 
-/// The machine lets a process have fewer threads than a daemon needs.
+/// What a daemon has open before anybody comes, and a few clones. With 32 one was served.
+const DESCRIPTORS: u64 = 64;
+
+/// The machine lets a process have less than a daemon needs.
 #[derive(Debug, thiserror::Error)]
-#[error("the {needed} threads that the daemon needs cannot be started: {source}")]
-pub struct TooFewThreads {
-    needed: usize,
-    source: std::io::Error,
+pub enum TooLittle {
+    /// Of threads.
+    #[error("the {needed} threads that the daemon needs cannot be started: {error}")]
+    Threads {
+        /// How many.
+        needed: usize,
+        /// What the kernel says.
+        error: std::io::Error,
+    },
+    /// Of descriptors.
+    #[error("the daemon may open {0} files at a time, and needs {DESCRIPTORS} at least")]
+    Descriptors(u64),
 }
 
-impl TooFewThreads {
+impl TooLittle {
     /// What to do about it.
-    pub const HINT: &'static str = "raise what bounds them: `ulimit -u` of its user, `TasksMax=` of its unit, or the `pids` limit of its \
-                                    container; each git that serves takes 3 to 6 more";
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Threads { .. } => {
+                "raise what bounds them: `ulimit -u` of its user, `TasksMax=` of its unit, or the `pids` limit of its container; \
+                 each git that serves takes 3 to 6 more"
+            }
+            Self::Descriptors(_) => {
+                "raise what bounds them: `ulimit -n`, or `LimitNOFILE=` of its unit; each connection is one, and each git that \
+                 serves takes five more"
+            }
+        }
+    }
 }
 
 /// A thread for each core, and two at least: one may have to wait for a file system ([`crate::store::look`]).
@@ -43,10 +66,14 @@ fn workers() -> usize {
 /// the registry goes on without theirs.
 ///
 /// # Errors
-/// With what the kernel says when it starts no more.
-pub fn enough() -> Result<(), TooFewThreads> {
+/// [`TooLittle`]
+pub fn enough() -> Result<(), TooLittle> {
+    // None: as many as there can be.
+    if let Some(may) = getrlimit(Resource::Nofile).current.filter(|may| *may < DESCRIPTORS) {
+        return Err(TooLittle::Descriptors(may));
+    }
     let needed = workers() + BESIDE;
-    startable(needed).map_err(|source| TooFewThreads { needed, source })
+    startable(needed).map_err(|error| TooLittle::Threads { needed, error })
 }
 
 fn startable(threads: usize) -> std::io::Result<()> {

@@ -1,4 +1,5 @@
-//! A machine that starts no more threads or processes: a container with few `pids`, a user with few processes.
+//! A machine that starts no more threads or processes, or opens no more files: a container with few `pids`, a user with few
+//! processes.
 
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
@@ -42,6 +43,20 @@ fn too_few_threads_are_told_at_the_start() {
         let said = said.failed();
         assert!(said.contains("threads that the daemon needs cannot be started"), "{most}: {said}");
         assert!(said.contains("hint: ") && said.contains("TasksMax=") && !said.contains("panicked"), "{most}: {said}");
+    }
+}
+
+#[test]
+fn too_few_descriptors_are_told_at_the_start() {
+    let mut gateway = Gateway::start();
+    assert_eq!(gateway.stop(), Some(0));
+    let serve = |most: u32| {
+        let script = format!("ulimit -n {most} && exec \"$@\"");
+        run(Command::new("bash").args(["-c", &script, "bash", program(), "serve", "--config"]).arg(gateway.config()))
+    };
+    for most in [12, 20, 63] {
+        let said = serve(most).failed();
+        assert!(said.contains(&format!("may open {most} files at a time")) && said.contains("LimitNOFILE="), "{said}");
     }
 }
 
