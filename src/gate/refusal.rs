@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::audit::Subject;
@@ -247,11 +249,11 @@ impl Reason {
             ),
             Self::Suspended { since } => format!(
                 "{who} is suspended since {}; ask an administrator of {account} to resume it",
-                since.strftime("%Y-%m-%d")
+                day(*since)
             ),
             Self::Rotated { at, by } => format!(
                 "{who} was replaced by {by} and ended on {}; use the new key, or ask an administrator of {account}",
-                at.strftime("%Y-%m-%d")
+                day(*at)
             ),
             Self::Removed => {
                 format!("{who} is no longer registered; ask an administrator of {account} to register a key")
@@ -343,9 +345,13 @@ impl fmt::Display for Refusal {
 }
 
 /// The last day on which a key was good: `2027-03-01` is stored as the midnight after it.
-pub(super) fn last_day(end: Timestamp) -> String {
-    let last = end.checked_sub(SignedDuration::from_secs(1)).unwrap_or(end);
-    last.strftime("%Y-%m-%d").to_string()
+pub(super) fn last_day(end: Timestamp) -> Date {
+    day(end.checked_sub(SignedDuration::from_secs(1)).unwrap_or(end))
+}
+
+/// The day of UTC.
+pub(super) fn day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::UTC).date()
 }
 
 #[cfg(test)]

@@ -175,7 +175,7 @@ fn an_end_that_is_near_is_in_the_build_log() {
         let lines: Vec<&str> = said.err.lines().filter(|line| line.ends_with("[expires-soon]")).collect();
         assert_eq!((said.code, lines.len()), (Some(0), 1), "{said:?}");
         assert!(lines[0].starts_with("warning: key acme/soon (SHA256:"), "{lines:?}");
-        assert!(lines[0].contains(", in 12 days; ask an administrator of acme to extend or rotate it"), "{lines:?}");
+        assert!(lines[0].contains(", in 13 days; ask an administrator of acme to extend or rotate it"), "{lines:?}");
         let quiet = gateway.git(&later, &["-c", &config, "ls-remote", &gateway.url("acme/app")]);
         assert_eq!((quiet.code, quiet.err.as_str()), (Some(0), ""));
     }
