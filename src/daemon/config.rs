@@ -179,6 +179,12 @@ impl Config {
     pub fn usage_file(&self) -> PathBuf {
         self.state_dir.join("usage.jsonl")
     }
+
+    /// Whether a key of this state was ever used: its client knows the host keys of then.
+    #[must_use]
+    pub fn has_served(&self) -> bool {
+        self.usage_file().metadata().is_ok_and(|meta| meta.len() > 0)
+    }
 }
 
 /// Reads a file that is no larger than a config can be: a device may have no end.

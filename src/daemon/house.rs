@@ -210,6 +210,13 @@ impl Shell {
             .with_packing(config.packing);
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
         tell(git.report());
+        if config.has_served() && host_keys::is_gone(&config.ssh.host_keys) {
+            tracing::warn!(
+                folder = %config.ssh.host_keys.display(),
+                "the host key is gone, and clients have been served: another is made, which each of them refuses as a changed host key; \
+                 if the old one is in a backup, stop, put it back, and start"
+            );
+        }
         let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds, &[])?;
         let audit = match config.audit_to {
             AuditTo::File => Audit::open_bounded(&config.audit_file, config.audit_strangers),

@@ -221,6 +221,21 @@ fn a_state_that_is_not_there_is_not_served_from() {
     assert!(!site.path("stat").exists());
 }
 
+/// A registry that cannot grow would not be opened.
+#[test]
+fn a_state_that_its_owner_cannot_write_is_found() {
+    let site = Site::with_acme();
+    let open = |mode| {
+        std::fs::set_permissions(site.path("state"), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap()
+    };
+    open(0o500);
+    let ran = site.run(&["check"]);
+    open(0o700);
+    let words = format!("error    state_dir: its owner may not write to {} (mode 500)", site.path("state").display());
+    assert!(ran.code == 2 && ran.out.contains(&words) && ran.out.contains("chmod 700 "), "{ran}");
+    assert!(!site.run(&["check"]).out.contains("may not write"));
+}
+
 /// What `serve` would refuse, `check` tells before.
 #[test]
 fn what_serve_refuses_is_found_before() {

@@ -97,3 +97,25 @@ fn the_audit_file_is_opened_anew_and_no_record_is_lost() {
     assert!(old.contains("added key acme/ci") && old.contains(r#""event":"login""#), "{old}");
     assert_eq!(gateway.audit().matches(r#""event":"login""#).count(), 1);
 }
+
+/// A folder of host keys that was not mounted, or not restored, has each client warned of a changed key.
+#[test]
+fn a_host_key_that_is_gone_is_told_of_where_clients_know_it() {
+    let mut gateway = Gateway::start();
+    gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    let check = |gateway: &Gateway| gateway.pullgate(["check"]).out;
+    let words = "and clients have been served: ";
+    gateway.git(&key, &["clone", "-q", &gateway.url("acme/app"), "copy"]).ok();
+    gateway.stop();
+    assert!(!check(&gateway).contains(words) && !gateway.log().contains(words));
+    std::fs::remove_file(gateway.path("keys/ssh_host_ed25519_key")).unwrap();
+    let found = check(&gateway);
+    assert!(
+        found.contains("warning  ssh.host_keys: the ed25519 key is gone from ") && found.contains(words),
+        "{found}"
+    );
+    gateway.resume();
+    assert!(gateway.log().contains("WARN") && gateway.log().contains(words), "{}", gateway.log());
+    assert!(!check(&gateway).contains(words), "it was made");
+}

@@ -4,6 +4,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::Finding;
@@ -22,9 +24,25 @@ pub(super) fn state_dir(config: &Config) -> Vec<Finding> {
         |meta| {
             let mut found = vec![owner(subject, path, &meta)];
             found.extend(closed(subject, path, &meta));
+            found.extend(unwritable(subject, path, &meta));
             found
         },
     )
+}
+
+/// What the daemon cannot write to: it would not start.
+fn unwritable(subject: &str, path: &Path, meta: &Metadata) -> Option<Finding> {
+    const OWNER: u32 = 0o300;
+    let place = path.display();
+    if meta.mode() & OWNER != OWNER {
+        let fact = format!("its owner may not write to {place} (mode {:o})", meta.mode() & 0o777);
+        return Some(Finding::error(subject, fact, format!("chmod 700 {place}")));
+    }
+    let read_only = access(path, Access::WRITE_OK) == Err(Errno::ROFS);
+    read_only.then(|| {
+        let fact = format!("{place} is on a file system that is mounted read-only");
+        Finding::error(subject, fact, "mount it for writing, or name another `state_dir`")
+    })
 }
 
 /// Room below which somebody should look: some days of a busy audit log, and a compacted registry of a million keys.
@@ -67,7 +85,7 @@ pub(super) fn host_keys(config: &Config) -> Vec<Finding> {
     let subject = "ssh.host_keys";
     let path = &config.ssh.host_keys;
     if !path.exists() {
-        return vec![Finding::ok(subject, format!("{} is made at the first start", path.display()))];
+        return vec![Finding::ok(subject, format!("{} is made at the next start", path.display()))];
     }
     let mut found = match folder(subject, path) {
         Ok(meta) => vec![owner(subject, path, &meta)],

@@ -4,7 +4,24 @@ use russh::keys::{HashAlg, PublicKey};
 
 use super::Finding;
 use crate::daemon::config::Config;
-use crate::front::ssh::host_keys::{Kinds, public_keys, rotation};
+use crate::front::ssh::host_keys::{Kinds, is_gone, public_keys, rotation};
+
+/// The next start makes another in its place, which is worth knowing where clients know the old one.
+pub(super) fn gone(config: &Config) -> Vec<Finding> {
+    let folder = &config.ssh.host_keys;
+    if !(config.has_served() && is_gone(folder)) {
+        return Vec::new();
+    }
+    vec![Finding::warning(
+        "ssh.host_keys",
+        format!(
+            "the ed25519 key is gone from {}, and clients have been served: the next start makes another, which each of them \
+             refuses as a changed host key",
+            folder.display()
+        ),
+        "put the old one back, from a backup, or see that the config names the right folder",
+    )]
+}
 
 /// Keys that are no longer announced: whoever knows this gateway by them alone turns away from it.
 pub(super) fn announced(config: &Config) -> Vec<Finding> {

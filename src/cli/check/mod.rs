@@ -73,6 +73,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     files::store_root,
     repositories::shape,
     files::host_keys,
+    host_keys::gone,
     host_keys::announced,
     files::audit_to,
     files::audit_file,

@@ -111,6 +111,13 @@ fn made_and_loaded(folder: &Path, kinds: Kinds, shown: &[Algorithm]) -> Result<V
     load(folder, kinds)
 }
 
+/// Whether the key that every gateway shows is not there, nor a next one of its kind: a start makes it, and whoever knew one before
+/// is warned.
+#[must_use]
+pub fn is_gone(folder: &Path) -> bool {
+    is_missing(folder, STANDARD[0].0)
+}
+
 /// Whether there is neither this key nor a next one of its kind. One whose next key clients are just being told of comes when that
 /// takes its place: another would be new to them all.
 fn is_missing(folder: &Path, name: &str) -> bool {
