@@ -35,6 +35,9 @@ const ALL: u64 = (64 << 10) + (16 << 10);
 /// Pieces of the size that OpenSSH sends.
 const PIECE: usize = 1 << 15;
 
+/// What is said of a connection that is as it was before.
+const SERVES_ON: &str = "the connection serves on";
+
 /// So many, or a fifth of them in the short form.
 fn many(number: u32) -> u32 {
     if super::is_long() { number } else { number / 5 }
@@ -78,7 +81,7 @@ fn after(site: &Site, peer: &mut Peer) -> &'static str {
     assert!(answer != Err(End::Silent) || start.elapsed() < PATIENCE, "it hangs");
     site.clone_now("after-flood");
     match answer {
-        Ok(answer) if answer[0] == words::CHANNEL_CONFIRMATION => "the connection serves on",
+        Ok(answer) if answer[0] == words::CHANNEL_CONFIRMATION => SERVES_ON,
         Ok(_) => "the connection lives",
         Err(_) => "ended the connection",
     }
@@ -216,7 +219,9 @@ fn questions(site: &Site) -> String {
     let mut peer = site.inside();
     let flooded = flood(site, &mut peer, (0..many(200_000)).map(|_| words::global("no-such-thing@example.org", true)));
     drain(&mut peer);
-    told(site, &mut peer, ONE, flooded)
+    let did = told(site, &mut peer, ONE, flooded);
+    assert!(did.ends_with(SERVES_ON), "{did}");
+    did
 }
 
 fn half_exchange(site: &Site) -> String {
@@ -242,7 +247,9 @@ fn pings(site: &Site) -> String {
             .map(|n| if n % 2 == 0 { words::ignore(64) } else { words::global("keepalive@openssh.com", true) }),
     );
     drain(&mut peer);
-    told(site, &mut peer, ONE, flooded)
+    let did = told(site, &mut peer, ONE, flooded);
+    assert!(did.ends_with(SERVES_ON), "{did}");
+    did
 }
 
 /// Reads what is there.

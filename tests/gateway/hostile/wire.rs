@@ -1,7 +1,7 @@
 //! A client of SSH that does as it is told: packets, one key exchange and one cipher, on a blocking socket. Nothing of what it
 //! sends is checked by anybody, so that it can lie in every place.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,7 @@ pub(crate) enum End {
 pub(crate) type Received = Result<Vec<u8>, End>;
 
 fn end_of(error: &std::io::Error) -> End {
-    use std::io::ErrorKind::{TimedOut, WouldBlock};
-    if [WouldBlock, TimedOut].contains(&error.kind()) { End::Silent } else { End::Closed }
+    if [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()) { End::Silent } else { End::Closed }
 }
 
 /// What a client may leave out or add while keys are exchanged.
@@ -50,6 +49,8 @@ pub(crate) struct Lies<'a> {
 /// One connection. Each direction counts its packets (RFC 4253 §6.4).
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
+    /// What the gateway did not take for as long as it was waited for.
+    unsent: Vec<u8>,
     sealing: Option<SealingKey>,
     opening: Option<OpeningKey>,
     pub(crate) sent: u32,
@@ -73,6 +74,7 @@ impl Peer {
         stream.set_nodelay(true).unwrap();
         Self {
             stream,
+            unsent: Vec::new(),
             sealing: None,
             opening: None,
             sent: 0,
@@ -106,9 +108,17 @@ impl Peer {
         self.stream.read_exact(bytes).map_err(|error| end_of(&error))
     }
 
-    /// Bytes as they are.
+    /// Bytes as they are, behind those that were not taken before: a packet that was cut would be a lie of another kind.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> Result<(), End> {
-        self.stream.write_all(bytes).map_err(|error| end_of(&error))
+        self.unsent.extend_from_slice(bytes);
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(end_of(&error)),
+            }
+        }
+        Ok(())
     }
 
     /// One packet, as its bytes on the wire.
