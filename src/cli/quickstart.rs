@@ -41,8 +41,10 @@ impl Args {
             );
         }
         let failed = |error: std::io::Error| Fault::new(Kind::Unavailable, format!("{}: {error}", self.dir.display()));
-        std::fs::create_dir_all(&self.dir).map_err(failed)?;
-        let dir = self.dir.canonicalize().map_err(failed)?;
+        let dir = std::path::absolute(&self.dir).map_err(failed)?;
+        // Before anything is made.
+        for_ssh(&dir)?;
+        std::fs::create_dir_all(&dir).map_err(failed)?;
         own(&dir)?;
         super::serve::enough()?;
         let site = Site { config: dir.join("config.toml"), dir, once: self.once };
@@ -130,11 +132,10 @@ impl Site {
     /// Registers, clones, tries a push, and prints what to paste.
     fn show(&self, config: &Config, io: &mut Io<'_>) -> Result<(), Stop> {
         self.write("known_hosts", &known_hosts::text(config)?)?;
-        // For ssh, a quoted path in its config is one word whatever is in it.
         let text = format!(
-            "Host *\n  IdentityFile \"{key}\"\n  IdentitiesOnly yes\n  UserKnownHostsFile \"{known}\"\n  StrictHostKeyChecking yes\n",
-            key = self.dir.join("agent_key").display(),
-            known = self.dir.join("known_hosts").display()
+            "Host *\n  IdentityFile {key}\n  IdentitiesOnly yes\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n",
+            key = for_ssh(&self.dir.join("agent_key"))?,
+            known = for_ssh(&self.dir.join("known_hosts"))?
         );
         self.write("ssh_config", &text)?;
         self.pullgate(&["account", "add", ACCOUNT], io)?;
@@ -147,7 +148,8 @@ impl Site {
         }
         let cloned = self.git(&["clone", "--quiet", &url, &clone.display().to_string()], io)?;
         if !cloned.success {
-            return Err(Fault::new(Kind::Internal, format!("the clone failed:\n{}", cloned.err)).into());
+            cloned.err.lines().try_for_each(|line| io.say(format_args!("    {line}")))?;
+            return Err(Fault::new(Kind::Internal, "the clone failed").into());
         }
         let log = self.git(&["-C", &clone.display().to_string(), "log", "--oneline"], io)?;
         log.out.lines().try_for_each(|line| io.say(format_args!("    {line}")))?;
@@ -273,6 +275,21 @@ fn free_port() -> Result<u16, Fault> {
     address
         .map(|address| address.port())
         .map_err(|error| Fault::new(Kind::Unavailable, format!("no port is free: {error}")))
+}
+
+/// A path as ssh reads it back from its config: one word, in which `%` begins a token and `${` a variable (ssh_config(5)). Within the
+/// quotes there is no way to write a quote for every ssh that is about.
+fn for_ssh(path: &Path) -> Result<String, Fault> {
+    match path.to_str() {
+        Some(text) if !text.contains(['"', '\\']) && !text.contains("${") && !text.contains(char::is_control) => {
+            Ok(format!("\"{}\"", text.replace('%', "%%")))
+        }
+        Some(_) | None => {
+            let fact = format!("{} has a character in its path that ssh does not take in its config", path.display());
+            let hint = "name a folder without quotes, backslashes, `${`, line breaks, and bytes that are no text: pullgate quickstart DIR";
+            Err(Fault::new(Kind::Invalid, fact).hint(hint))
+        }
+    }
 }
 
 /// A word as a shell reads it back.

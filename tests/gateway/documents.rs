@@ -9,7 +9,7 @@ use crate::harness::{free_port, plain_git, program, run};
 fn quickstart_clones_refuses_a_push_and_can_be_run_again() {
     hold_the_usual_port();
     let dir = tempfile::tempdir().unwrap();
-    let site = dir.path().join("it's here");
+    let site = dir.path().join("it's 100% here");
     for round in 1..=2 {
         let said = run(Command::new(program()).arg("quickstart").arg(&site).arg("--once").current_dir(dir.path()));
         let said = said.ok();
@@ -25,6 +25,18 @@ fn quickstart_clones_refuses_a_push_and_can_be_run_again() {
     run(Command::new(program()).args(["key", "remove", "acme/quickstart", "--config"]).arg(&config)).ok();
     let said = run(Command::new(program()).arg("quickstart").arg(&site).arg("--once").current_dir(dir.path())).ok();
     assert!(said.contains("pullgate key add acme quickstart"), "{said}");
+}
+
+/// ssh would not read back the config that names it.
+#[test]
+fn quickstart_makes_nothing_in_a_folder_that_ssh_cannot_name() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["a \"b\"", "a\\b", "${HOME}"] {
+        let said = run(Command::new(program()).arg("quickstart").arg(dir.path().join(name)).arg("--once")).failed();
+        assert!(said.contains("a character in its path that ssh does not take"), "{said}");
+        assert!(said.contains("hint: name a folder without quotes"), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
 #[test]
