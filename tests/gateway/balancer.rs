@@ -104,6 +104,12 @@ fn nobody_else_can_say_who_they_are() {
     let port = balancer(&gateway, v2([192, 0, 2, 8]));
     let said = fetch(&gateway, &key, port);
     assert!(said.code == Some(128) && !gateway.audit().contains("192.0.2.8"), "{said:?}");
+    // Whoever forgot to name the balancer is told, in both versions.
+    let told =
+        || gateway.log().matches("if 127.0.0.1 is a balancer, name it in `proxy_protocol_from` under [ssh]").count();
+    wait_until("it is logged", || told() == 1);
+    fetch(&gateway, &key, balancer(&gateway, b"PROXY TCP4 192.0.2.8 192.0.2.1 7 22\r\n".to_vec()));
+    wait_until("it is logged", || told() == 2);
     let direct = fetch(&gateway, &key, gateway.port()).failed();
     assert!(direct.contains("may not be used from 127.0.0.1"), "{direct}");
 }

@@ -15,7 +15,7 @@ fn one_network_cannot_keep_the_others_out() {
     let key = gateway.key("ci", &["acme/app"]);
     // Silent until their clock runs out, which is later than this test takes.
     let silent: Vec<_> = (0..40).map(|_| TcpStream::connect(("127.0.0.1", gateway.port())).unwrap()).collect();
-    wait_until("the network has its places", || gateway.log().contains("its network has its places"));
+    wait_until("the network has its places", || gateway.log().contains("limit=\"startups_per_network\""));
     let from = |address: &str| gateway.ssh(&key, &["-b", address, "-T"], &[]);
     assert!(from("127.0.0.2").err.contains("Hello acme/ci"), "{}", gateway.log());
     let told = gateway.log().matches("connections are turned away").count();

@@ -170,7 +170,7 @@ fn guesses() {
         .collect();
     let report = asks(&strays);
     assert!(!report.contains("accepted for user"), "{report}");
-    let barred = || gateway.log().contains("its network offered too many keys that nobody registered");
+    let barred = || gateway.log().contains("limit=\"guesses_per_network\"");
     wait_until("it is turned away at the door", barred);
     let refused = gateway.audit().matches(r#""reason":"unknown-key""#).count();
     assert!((3..12).contains(&refused), "{refused} of 12 were answered");

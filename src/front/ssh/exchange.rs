@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use super::places::{Turn, Turns, What};
+use super::proxy;
 
 /// A packet begins with its length, in bytes (RFC 4253 §6). Nothing is computed of that alone; of how little more, the library decides:
 /// a number of one byte is an answer as good as any, and padding it does not insist on.
@@ -32,6 +33,8 @@ struct State {
     prime: AtomicUsize,
     /// Whether it may ask to be logged in.
     login: AtomicBool,
+    /// Whether it began with what balancers say of others.
+    header: AtomicBool,
     /// The turn of what is computed now.
     turn: Mutex<Option<Turn>>,
 }
@@ -51,6 +54,16 @@ impl Asked {
     pub(super) fn logged_in(&self) {
         self.0.login.store(false, Ordering::Relaxed);
         self.computed();
+    }
+
+    /// It began with the header of a PROXY protocol, which was not awaited.
+    pub(super) fn header(&self) {
+        self.0.header.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did.
+    pub(super) fn has_header(&self) -> bool {
+        self.0.header.load(Ordering::Relaxed)
     }
 
     /// What was computed is; the connection may wait for something else now.
@@ -104,6 +117,13 @@ impl Exchanges {
         match self.exchange {
             Some(_) => Some((What::Exchange, LENGTH)),
             None => self.asked.0.login.load(Ordering::Relaxed).then_some((What::Login, SHORT)),
+        }
+    }
+
+    /// Looks at what a peer says first.
+    pub(super) fn greeted(&self, there: &[u8]) {
+        if proxy::is_header(there) {
+            self.asked.header();
         }
     }
 

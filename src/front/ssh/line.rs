@@ -59,6 +59,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Line<S> {
             return ahead.poll_read(stream, cx, buf);
         }
         let there = ready!(ahead.poll_there(stream, cx))?;
+        if !*introduced {
+            exchanges.greeted(there);
+        }
         let there = there.get(..buf.remaining()).unwrap_or(there);
         let bytes =
             if *introduced { there } else { there.split_inclusive(|byte| *byte == b'\n').next().unwrap_or(there) };

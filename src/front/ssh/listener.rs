@@ -100,7 +100,7 @@ pub async fn run(doors: watch::Receiver<Arc<Door>>, listener: Arc<TcpListener>, 
             Ok(entry) => entry,
             Err(limit) => {
                 door.meter.met(limit);
-                door.places.tell(address.ip(), "all places are taken, or nearly");
+                door.places.tell(address.ip(), limit);
                 continue;
             }
         };
@@ -155,7 +155,7 @@ async fn admit(
     };
     if door.guesses.standing(address.ip(), Instant::now()) == Standing::Barred {
         door.meter.met(Limit::Guesses);
-        door.places.tell(address.ip(), "its network offered too many keys that nobody registered");
+        door.places.tell(address.ip(), Limit::Guesses);
         return None;
     }
     // At the level of an error: it is there with each line that is. The key is known when it is logged in.
@@ -176,7 +176,7 @@ async fn begin(
 ) -> Option<Visit> {
     let Some(network) = door.places.network(address.ip()) else {
         door.meter.met(Limit::StartupsPerNetwork);
-        door.places.tell(address.ip(), "its network has its places");
+        door.places.tell(address.ip(), Limit::StartupsPerNetwork);
         return None;
     };
     let subject = Subject { address: Some(address.ip().to_canonical()), ..Subject::default() };
@@ -184,7 +184,7 @@ async fn begin(
     let asked = Asked::default();
     let exchanges = Exchanges::new(asked.clone(), network.turns(&door.meter));
     let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
-    let connection = Connection::new(Arc::clone(&door), subject, startup, asked, stay);
+    let connection = Connection::new(Arc::clone(&door), subject, startup, asked.clone(), stay);
     let line = Box::new(Line::new(socket, &cut, exchanges));
     // Whatever ends here ends the session's task with it.
     let cut = cut.drop_guard();
@@ -195,6 +195,16 @@ async fn begin(
             // It has that clock, too, from its first moment on.
             if matches!(error, ConnectionError::Ssh(russh::Error::Elapsed(_))) {
                 door.meter.met(Limit::Idle);
+            }
+            // The one mistake here that is an operator's, and cuts off everybody behind that balancer.
+            if asked.has_header()
+                && let Some(untold) = door.odd.may_say(Instant::now())
+            {
+                tracing::warn!(
+                    untold,
+                    "a connection began with the header of a PROXY protocol: if {} is a balancer, name it in `proxy_protocol_from` under [ssh]",
+                    address.ip()
+                );
             }
             tracing::debug!(%error, "a connection did not begin");
             None

@@ -44,7 +44,8 @@ impl Limit {
         Self::UnreadInAll,
     ];
 
-    fn word(self) -> &'static str {
+    /// Its name under `[limits]`.
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::ConnectionsPerKey => "connections_per_key",

@@ -138,17 +138,40 @@ impl Places {
         Some(NetworkPlace { places: Arc::clone(self), network, queues: here.queues.clone() })
     }
 
-    /// Says that somebody was turned away, or counts it until it is time to say something again.
-    pub(super) fn tell(&self, client: IpAddr, why: &str) {
-        let mut turned_away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Says that somebody was turned away by this bound, or counts it until it is time to say something again.
+    pub(super) fn tell(self: &Arc<Self>, client: IpAddr, limit: Limit) {
+        let mut turned_away = self.turned_away();
         turned_away.since += 1;
-        if turned_away.told.is_some_and(|told| told.elapsed() < TELL) {
+        let rest = turned_away.told.map_or(Duration::ZERO, |told| TELL.saturating_sub(told.elapsed()));
+        let is_first = turned_away.since == 1;
+        drop(turned_away);
+        if rest.is_zero() {
+            self.say(client, limit);
+        } else if is_first {
+            // The last of a storm are told of too, when nobody comes any more.
+            let places = Arc::clone(self);
+            drop(tokio::spawn(async move {
+                tokio::time::sleep(rest).await;
+                places.say(client, limit);
+            }));
+        }
+    }
+
+    /// Says it of all that were not told of yet.
+    fn say(&self, client: IpAddr, limit: Limit) {
+        let mut turned_away = self.turned_away();
+        let count = std::mem::take(&mut turned_away.since);
+        if count == 0 {
             return;
         }
-        let count = std::mem::take(&mut turned_away.since);
         turned_away.told = Some(Instant::now());
         drop(turned_away);
-        tracing::warn!(%client, why, count, "connections are turned away; `startups` and `connections` under [limits] say when");
+        let limit = limit.word();
+        tracing::warn!(%client, limit, count, "connections are turned away: that bound under [limits] was met, by this client or the first of them");
+    }
+
+    fn turned_away(&self) -> MutexGuard<'_, TurnedAway> {
+        self.turned_away.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One fewer of these; a network of which nobody is here is forgotten.

@@ -11,6 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// The twelve bytes that version 2 begins with; version 1 is never shorter.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+/// What version 1 begins with.
+const LINE: &[u8] = b"PROXY ";
 /// The longest line of version 1, its CRLF included, in bytes.
 const LONGEST_LINE: usize = 107;
 /// The most that follows the first 16 bytes of version 2. The addresses take 36, the rest is notes for others.
@@ -31,6 +33,11 @@ pub enum ProxyError {
     /// Longer than any that says whose a connection is.
     #[error("the header is too long")]
     TooLong,
+}
+
+/// Whether these may be the first bytes of a header.
+pub(super) fn is_header(first: &[u8]) -> bool {
+    first.starts_with(SIGNATURE) || first.starts_with(LINE)
 }
 
 /// Reads the header, and not a byte more. `None`: the balancer speaks for itself, as in a health check, or does not know.
@@ -55,7 +62,7 @@ pub async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Sock
         let start = bytes.len();
         bytes.resize(start + usize::from(rest), 0);
         stream.read_exact(bytes.get_mut(start..).unwrap_or_default()).await?;
-    } else if bytes.starts_with(b"PROXY ") {
+    } else if bytes.starts_with(LINE) {
         while bytes.last() != Some(&b'\n') {
             if bytes.len() == LONGEST_LINE {
                 return Err(ProxyError::TooLong);
