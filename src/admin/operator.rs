@@ -174,6 +174,12 @@ pub fn user_name(uid: u32) -> String {
     }
 }
 
+/// The same as one writes it behind `sudo -u`.
+#[must_use]
+pub fn user_for_sudo(uid: u32) -> String {
+    if uzers::get_user_by_uid(uid).is_some() { user_name(uid) } else { format!("'#{uid}'") }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

@@ -90,6 +90,8 @@ fn a_rotation_makes_the_new_key_too() {
     let site = Site::with_acme();
     site.ok(&["key", "add", "acme", "ci", "--key", "a.pub", "--grant", "acme/*"]);
     let ran = site.ok(&["key", "rotate", "acme/ci", "--generate", "--out", "new_key", "--overlap", "2d"]);
+    let listed = site.ok(&["key", "list", "--expiring", "3d"]).out;
+    assert!(listed.contains("acme/ci ") && !listed.contains("active  never"), "its end is the overlap's: {listed}");
     assert_eq!(std::fs::metadata(site.path("new_key")).unwrap().mode() & 0o777, 0o600);
     let key = PrivateKey::from_openssh(std::fs::read_to_string(site.path("new_key")).unwrap()).unwrap();
     let fingerprint = key.fingerprint(russh::keys::ssh_key::HashAlg::Sha256).to_string();

@@ -162,8 +162,11 @@ impl<W: Disk, O: Fn() -> io::Result<W>> Hand<W, O> {
 
     fn put(&mut self, text: &mut String) {
         // What cannot be written was told in the log.
-        write(&mut self.file, text, &mut self.torn, &self.counters);
+        let has_room = write(&mut self.file, text, &mut self.torn, &self.counters) && !text.is_empty();
         text.clear();
+        if has_room && !self.owed.is_empty() {
+            self.pay();
+        }
     }
 
     /// Writes the next link of the chain, behind those that are owed. One that cannot be written now is owed too.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::process::geteuid;
 
 use crate::admin::fault::{Fault, Kind};
-use crate::admin::operator::user_name;
+use crate::admin::operator::user_for_sudo;
 use crate::audit::files::{Family, family};
 use crate::audit::journald::IDENTIFIER;
 use crate::cli::Context;
@@ -86,7 +86,7 @@ pub(super) fn unreadable(path: &Path, error: &io::Error) -> Fault {
         let hint = match owner.filter(|uid| *uid != geteuid().as_raw()) {
             Some(0) | None => "run it as root or as the user that the daemon runs as".to_owned(),
             Some(uid) => {
-                format!("run it as root, or as the daemon's user: sudo -u {} pullgate audit …", user_name(uid))
+                format!("run it as root, or as the daemon's user: sudo -u {} pullgate audit …", user_for_sudo(uid))
             }
         };
         return Fault::new(Kind::Denied, fact).hint(hint);

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::Finding;
-use crate::admin::operator::{others_write, user_name};
+use crate::admin::operator::{others_write, user_for_sudo, user_name};
 use crate::audit::journald;
 use crate::daemon::config::{AuditTo, Config};
 
@@ -133,7 +133,7 @@ fn out_of_reach(subject: &str, key: &Path, meta: &Metadata, keeper: u32) -> Opti
         Ok(_) => return None,
     };
     let fact = format!("the private key {} cannot be read by the daemon: {why}", key.display());
-    Some(Finding::error(subject, fact, format!("chown {} {}", user_name(keeper), key.display())))
+    Some(Finding::error(subject, fact, format!("chown {keeper} {}", key.display())))
 }
 
 pub(super) fn audit_file(config: &Config) -> Vec<Finding> {
@@ -256,7 +256,7 @@ fn owner(subject: &str, path: &Path, meta: &Metadata) -> Finding {
     Finding::warning(
         subject,
         format!("{} belongs to {owner}, and this is {}", path.display(), user_name(me)),
-        format!("look again as the daemon's user: sudo -u {owner} pullgate check"),
+        format!("look again as the daemon's user: sudo -u {} pullgate check", user_for_sudo(meta.uid())),
     )
 }
 

@@ -131,7 +131,7 @@ pub(super) fn networks(value: &Value) -> Parsed<Vec<IpNet>> {
     };
     each(items, |item| {
         let text = text(item, REMEDY)?;
-        network::parse(text).map_or_else(|| wrong(format!("'{text}' is not a network"), REMEDY), Ok)
+        network::exact(text).or_else(|meant| wrong(format!("'{text}' is not a network: {meant}"), REMEDY))
     })
 }
 
