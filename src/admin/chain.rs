@@ -18,9 +18,29 @@ pub enum BeginError {
     /// The chain itself.
     #[error(transparent)]
     Chain(#[from] ChainError),
+    /// The registry has no change, and records of some are there: it is not the one that was served from.
+    #[error(
+        "the registry is empty, and there are audit records of {last} changes: its folder was not mounted, or not restored; \
+         nobody could log in"
+    )]
+    Empty {
+        /// The last change with a record.
+        last: u64,
+    },
     /// The journal, which has what records are made of.
     #[error("the journal cannot be read for changes without an audit record: {0}")]
     Journal(#[from] OpenError),
+}
+
+impl BeginError {
+    /// What to do about it, where that can be said.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        matches!(self, Self::Empty { .. }).then_some(
+            "put it back, or take a backup: `pullgate restore`; to begin with an empty registry, move `audit.chain` and the \
+             audit file out of the way",
+        )
+    }
 }
 
 /// Takes the chain up. Changes that the registry has and that have no record get one now, out of the journal, or a gap tells
@@ -39,6 +59,9 @@ pub fn begin(audit: &Audit, settings: &Settings, registry_dir: &Path, lookup: &L
         tracing::warn!("it is not known how far the registry goes: audit records are not compared with it");
         return Ok(());
     };
+    if seq == 0 && seen.last() > 0 {
+        return Err(BeginError::Empty { last: seen.last() });
+    }
     if seen.last() > seq {
         let why = format!(
             "the registry is at change {seq}, and there is a record of change {}: an older journal was put in its place",

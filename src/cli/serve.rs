@@ -17,6 +17,7 @@ use crate::daemon::sockets::{Handed, Sockets};
 use crate::daemon::upgrade::next::StartedBy;
 use crate::daemon::upgrade::successor::{JoinError, Successor};
 use crate::daemon::{log, means, serve, service};
+use crate::front::ssh::host_keys;
 
 /// How long what still waits for a disk may take when all else has ended.
 const LAST_QUESTIONS: Duration = Duration::from_secs(2);
@@ -100,7 +101,7 @@ fn begin(config: &Config, handed: Handed) -> Result<Made, Stop> {
 /// Another daemon serves. What can fail without the registry has failed before it is closed there.
 fn take_over(config: &Config, handed: Handed, successor: &Successor) -> Result<Made, Stop> {
     enough()?;
-    let shell = Shell::build(config, &search()).map_err(|error| cannot_build(&error))?;
+    let shell = Shell::build(config, &search(), &[host_keys::ALWAYS]).map_err(|error| cannot_build(&error))?;
     let runtime = runtime()?;
     let sockets = runtime.block_on(Sockets::open(config, handed)).map_err(|error| cannot_open(&error))?;
     successor.prepared().map_err(|error| cannot_join(&error))?;

@@ -187,7 +187,13 @@ fn closed(error: &OpenError, config: &Config) -> Fault {
         }
         let socket = config.control.socket.display();
         return Fault::new(Kind::Unavailable, format!("{error}, but no daemon answers at the control socket {socket}"))
-            .hint("does the daemon run with another config file? name that one with --config");
+            .hint(match config.control.socket.exists() {
+                true => "does the daemon run with another config file? name that one with --config",
+                false => {
+                    "that file is not there: a daemon with another config file is asked with --config; one whose socket somebody \
+                     removed makes it again when it is started anew"
+                }
+            });
     }
     Fault::new(Kind::Unavailable, error.to_string()).hint("`pullgate check` looks at the whole installation")
 }
@@ -215,8 +221,9 @@ fn no_audit(config: &Config, error: &std::io::Error) -> Fault {
 }
 
 pub(super) fn no_chain(error: &chain::BeginError) -> Fault {
-    Fault::new(Kind::Unavailable, error.to_string())
-        .hint("without it changes would have no place in the audit record, so none is made: mend what it names")
+    const HINT: &str =
+        "without it changes would have no place in the audit record, so none is made: mend what it names";
+    Fault::new(Kind::Unavailable, error.to_string()).hint(error.hint().unwrap_or(HINT))
 }
 
 fn no_usage(config: &Config, error: &std::io::Error) -> Fault {

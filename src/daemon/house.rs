@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use russh::keys::PrivateKey;
+use russh::keys::{Algorithm, PrivateKey};
 
 use super::config::{AuditTo, Config};
 use super::explain::GateExplainer;
@@ -112,10 +112,10 @@ impl BuildError {
             Self::HostKeys(_) => "`pullgate check` looks at the folder of the host keys",
             Self::Audit { .. } => "mend its folder, or name another `file` under [audit]",
             Self::Journal(_) => "start systemd-journald, or write \"file\" or \"stdout\" as `to` under [audit]",
-            Self::Chain(_) => {
+            Self::Chain(error) => error.hint().unwrap_or(
                 "mend what it names; `pullgate audit verify` says how the chain is. A key that is lost is made anew when its \
-                 file is gone, and the old one's public half is needed to verify what it signed"
-            }
+                 file is gone, and the old one's public half is needed to verify what it signed",
+            ),
             Self::Usage { .. } => "mend it; or delete it: all it holds is when keys were used",
             Self::Registry(OpenError::Locked) => {
                 "a daemon with the same state_dir runs already: administer it with the other verbs, or stop it with SIGTERM"
@@ -166,7 +166,7 @@ impl House {
     /// # Errors
     /// [`BuildError`]
     pub fn build(config: &Config, search: &OsStr) -> Result<Self, BuildError> {
-        Shell::build(config, search)?.furnish()
+        Shell::build(config, search, &[])?.furnish()
     }
 
     /// Goes on with the registry after all, for those who come from now on. Blocks while the disk does.
@@ -180,11 +180,12 @@ impl House {
 }
 
 impl Shell {
-    /// Builds it. `search` is where git is looked for, as `$PATH` is written.
+    /// Builds it. `search` is where git is looked for, as `$PATH` is written; `shown` are the kinds of host key that clients of
+    /// the daemon whose place is taken know, of which none is made anew.
     ///
     /// # Errors
     /// [`BuildError`]
-    pub fn build(config: &Config, search: &OsStr) -> Result<Self, BuildError> {
+    pub fn build(config: &Config, search: &OsStr, shown: &[Algorithm]) -> Result<Self, BuildError> {
         // Before the host keys are read.
         if let Err(error) = no_core_dumps() {
             tracing::warn!(%error, "core dumps cannot be switched off: one would hold the host keys");
@@ -210,14 +211,14 @@ impl Shell {
             .with_packing(config.packing);
         tracing::info!(program = %git.program().path().display(), version = git.program().version(), "git serves");
         tell(git.report());
-        if config.has_served() && host_keys::is_gone(&config.ssh.host_keys) {
+        if shown.is_empty() && config.has_served() && host_keys::is_gone(&config.ssh.host_keys) {
             tracing::warn!(
                 folder = %config.ssh.host_keys.display(),
                 "the host key is gone, and clients have been served: another is made, which each of them refuses as a changed host key; \
                  if the old one is in a backup, stop, put it back, and start"
             );
         }
-        let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds, &[])?;
+        let keys = host_keys::load_or_make(&config.ssh.host_keys, config.ssh.host_key_kinds, shown)?;
         let audit = match config.audit_to {
             AuditTo::File => Audit::open_bounded(&config.audit_file, config.audit_strangers),
             AuditTo::Stdout => Audit::to_stdout(&config.audit_file, config.audit_strangers),

@@ -34,10 +34,10 @@ pub enum OpenError {
     /// The journal is damaged in a way that no interrupted write explains. Says where, and what to do.
     #[error("{0}")]
     Damaged(String),
-    /// The journal is gone though its index is there.
+    /// The journal is gone though other files of the registry are there.
     #[error(
-        "the registry has an index but no journal: restore the journal from a backup, or delete `{INDEX}` and `index.clean` to start with an empty registry",
-        INDEX = mark::INDEX
+        "the registry's journal is gone, and what else there is of it shows that it had changes: restore a backup; or, to \
+         begin with an empty registry, move the whole folder out of the way"
     )]
     NoJournal,
 }

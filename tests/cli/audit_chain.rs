@@ -269,6 +269,35 @@ fn a_key_that_others_can_read_signs_nothing() {
     assert!(ran.code == 4 && ran.out.contains("is signed with another key"), "{ran}");
 }
 
+/// A folder that was not mounted, say: a gateway that serves without it knows nobody, and looks well.
+#[test]
+fn an_empty_registry_is_not_taken_for_the_one_that_was() {
+    let site = Site::new();
+    add(&site, 0..2);
+    let (registry, aside) = (site.path("state/registry"), site.path("aside"));
+    std::fs::rename(&registry, &aside).unwrap();
+    for (verb, code) in [("serve", 6), ("check", 2)] {
+        let ran = site.run(&[verb]);
+        let said = format!("{}{}", ran.out, ran.err);
+        assert!(
+            ran.code == code && said.contains("the registry is empty, and there are audit records of 2 changes"),
+            "{ran}"
+        );
+        assert!(said.contains("pullgate restore"), "{ran}");
+    }
+    let kept = aside.join("journal").display().to_string();
+    site.ok(&["restore", &kept]);
+    site.ok(&["audit", "verify"]);
+    assert!(!site.ok(&["account", "list"]).out.is_empty());
+    // Somebody who means it.
+    std::fs::remove_dir_all(&registry).unwrap();
+    for name in ["audit.chain", "audit.jsonl"] {
+        std::fs::rename(site.path("state").join(name), site.path(name)).unwrap();
+    }
+    add(&site, 7..8);
+    site.ok(&["audit", "verify"]);
+}
+
 /// An older journal that was put back by hand, with nobody told: the gateway tells it itself, and verify takes that for a fault
 /// until somebody says that it is none.
 #[test]

@@ -236,6 +236,23 @@ fn a_state_that_its_owner_cannot_write_is_found() {
     assert!(!site.run(&["check"]).out.contains("may not write"));
 }
 
+/// `serve` says that `check` looks at host keys.
+#[test]
+fn a_host_key_that_is_none_is_found() {
+    let site = Site::with_acme();
+    site.ok(&["host-key", "next"]);
+    for name in ["ssh_host_ed25519_key.next", "ssh_host_ed25519_key"] {
+        let file = site.path("keys").join(name);
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let ran = site.run(&["check"]);
+        let words = format!("error    ssh.host_keys: {} is no host key: an OpenSSH private key cannot", file.display());
+        assert!(ran.code == 2 && ran.out.contains(&words), "{ran}");
+    }
+    let ran = site.run(&["serve"]);
+    assert!(ran.code == 6 && ran.err.contains("is no host key") && ran.err.contains("`pullgate check`"), "{ran}");
+}
+
 /// What `serve` would refuse, `check` tells before.
 #[test]
 fn what_serve_refuses_is_found_before() {

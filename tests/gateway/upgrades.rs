@@ -182,6 +182,15 @@ fn who_cannot_take_over_leaves_the_place_to_the_old_one() {
     assert!(said.err.contains("ssh.nonsense") && said.err.contains("the old process serves on"), "{}", said.err);
     std::fs::write(gateway.config(), &good).unwrap();
     serves("first");
+    // Clients know the key that the old process has still.
+    let (host_key, aside) = (gateway.path("keys/ssh_host_ed25519_key"), gateway.path("aside"));
+    std::fs::rename(&host_key, &aside).unwrap();
+    let said = refused("no host key");
+    assert!(
+        said.contains("ssh_host_ed25519_key is missing, and clients know that key") && !host_key.exists(),
+        "{said}"
+    );
+    std::fs::rename(&aside, &host_key).unwrap();
     // Everything is well but the registry, which is found out only when the old daemon has closed its own.
     let elsewhere = good.replace("state_dir = \"state\"", "state_dir = \"other\"");
     assert_ne!(elsewhere, good);

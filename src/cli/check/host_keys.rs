@@ -4,7 +4,7 @@ use russh::keys::{HashAlg, PublicKey};
 
 use super::Finding;
 use crate::daemon::config::Config;
-use crate::front::ssh::host_keys::{Kinds, is_gone, public_keys, rotation};
+use crate::front::ssh::host_keys::{HostKeyError, Kinds, is_gone, public_keys, rotation};
 
 /// The next start makes another in its place, which is worth knowing where clients know the old one.
 pub(super) fn gone(config: &Config) -> Vec<Finding> {
@@ -21,6 +21,17 @@ pub(super) fn gone(config: &Config) -> Vec<Finding> {
         ),
         "put the old one back, from a backup, or see that the config names the right folder",
     )]
+}
+
+/// What a start would read, or a promotion make it read. Who may not, or that others may, is the business of the look at the files.
+pub(super) fn readable(config: &Config) -> Vec<Finding> {
+    let folder = &config.ssh.host_keys;
+    let all = Kinds { rsa: true, nist_curves: true };
+    let read = [public_keys(folder, all), rotation::next_keys(folder, all), rotation::retired_keys(folder)];
+    let damaged =
+        read.into_iter().filter_map(|keys| keys.err().filter(|error| matches!(error, HostKeyError::NotAKey(..))));
+    let remedy = "put the right one back, from a backup; a start makes no other in its place while the file is there";
+    damaged.map(|error| Finding::error("ssh.host_keys", error.to_string(), remedy)).collect()
 }
 
 /// Keys that are no longer announced: whoever knows this gateway by them alone turns away from it.

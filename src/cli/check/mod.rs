@@ -74,6 +74,7 @@ const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
     repositories::shape,
     files::host_keys,
     host_keys::gone,
+    host_keys::readable,
     host_keys::announced,
     files::audit_to,
     files::audit_file,

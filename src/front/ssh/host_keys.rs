@@ -15,12 +15,13 @@ use russh::keys::ssh_key::{self, LineEnding};
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
+/// The kind of key that every gateway shows.
+pub const ALWAYS: Algorithm = Algorithm::Ed25519;
+
 /// The keys of a gateway, in the order in which they are offered. ECDSA is for clients that know no ed25519 (JSch up to
 /// 0.1.55, systems in FIPS mode, appliances), and made when it is asked for.
-const STANDARD: [(&str, Algorithm); 2] = [
-    ("ssh_host_ed25519_key", Algorithm::Ed25519),
-    ("ssh_host_ecdsa_key", Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 }),
-];
+const STANDARD: [(&str, Algorithm); 2] =
+    [("ssh_host_ed25519_key", ALWAYS), ("ssh_host_ecdsa_key", Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 })];
 
 /// For clients that take nothing else; made when it is asked for. 3072 bits are what NIST SP 800-57 advises beyond 2030.
 const RSA: (&str, usize) = ("ssh_host_rsa_key", 3072);
@@ -60,7 +61,7 @@ pub enum HostKeyError {
     #[error("{0} is open to other users (mode {1:03o}); a host key must be its owner's alone: chmod 600 {0}")]
     Open(PathBuf, u32),
     /// The file does not hold an unencrypted OpenSSH private key.
-    #[error("{0} is not an unencrypted OpenSSH private key: {1}")]
+    #[error("{} is no host key: {}", .0.display(), is_not(.1))]
     NotAKey(PathBuf, ssh_key::Error),
     /// The system gives no randomness.
     #[error("a key cannot be made: {0}")]
@@ -71,6 +72,14 @@ pub enum HostKeyError {
     /// The folder holds no key that can be used.
     #[error("there are no host keys in {0}; they are made when `pullgate serve` starts for the first time")]
     None(PathBuf),
+}
+
+/// The library's own words are about whatever it stumbles over first.
+fn is_not(error: &ssh_key::Error) -> &'static str {
+    if matches!(error, ssh_key::Error::Encrypted) {
+        return "it has a passphrase, which nobody is there to type";
+    }
+    "an OpenSSH private key cannot be read from it"
 }
 
 /// Reads every `ssh_host_*_key` in the folder that is of these kinds, after making the standard ones that are missing and have
