@@ -149,6 +149,40 @@ fn files_that_are_none_are_errors() {
     );
 }
 
+/// A client hears that the repository cannot be served, or is not granted; whoever put it there hears why.
+#[test]
+fn what_is_named_like_a_repository_and_is_none_is_told_of() {
+    let site = Site::new();
+    bare(&site, "acme/app");
+    let at = |name: &str| site.path("repositories/acme").join(name);
+    std::os::unix::fs::symlink(at("app.git"), at("link.git")).unwrap();
+    std::fs::create_dir_all(at("work.git/.git")).unwrap();
+    std::fs::write(at("file.git"), "gitdir: elsewhere").unwrap();
+    let found = found(&site, 0);
+    let named: Vec<_> = found.iter().map(|[severity, _, fact, _]| format!("{severity} {fact}")).collect();
+    let names = ["acme/file", "acme/link", "acme/work"];
+    assert!(named.len() == 3 && named.iter().zip(names).all(|(said, name)| said.contains(name)), "{named:?}");
+    assert!(!site.ok(&["repo", "list"]).out.contains("acme/link"), "it is none");
+}
+
+/// Whoever writes the config decides what is served.
+#[test]
+fn a_config_that_others_can_write_is_told_of() {
+    let site = Site::with_acme();
+    let found = |name: &str, mode| {
+        std::fs::set_permissions(site.path(name), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        found(&site, if mode & 2 > 0 { 2 } else { 0 })
+            .into_iter()
+            .map(|[severity, subject, ..]| severity + " " + &subject)
+    };
+    let none = [""; 0];
+    assert_eq!(found("config.toml", 0o666).collect::<Vec<_>>(), ["error config"]);
+    assert_eq!(found("config.toml", 0o660).collect::<Vec<_>>(), ["warning config"]);
+    assert_eq!(found("config.toml", 0o644).collect::<Vec<_>>(), none);
+    assert_eq!(found("repositories", 0o777).collect::<Vec<_>>(), ["error store.root"]);
+    assert_eq!(found("repositories", 0o775).collect::<Vec<_>>(), none, "a group that pushes");
+}
+
 /// It says what `serve` would say.
 #[test]
 fn check_sees_whether_the_journal_takes_records() {

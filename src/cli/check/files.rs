@@ -8,7 +8,7 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 
-use super::Finding;
+use super::{Finding, Severity};
 use crate::admin::operator::{others_write, user_for_sudo, user_name};
 use crate::audit::journald;
 use crate::daemon::config::{AuditTo, Config};
@@ -45,6 +45,27 @@ fn unwritable(subject: &str, path: &Path, meta: &Metadata) -> Option<Finding> {
     })
 }
 
+/// Whoever writes there decides what is served and from where.
+pub(super) fn config_file(config: &Config) -> Vec<Finding> {
+    open_to_write("config", &config.file)
+}
+
+/// What others may change: all of them, or those of its group, who may be meant.
+fn open_to_write(subject: &str, path: &Path) -> Vec<Finding> {
+    const ALL: u32 = 0o002;
+    let Some(mode) = path.metadata().ok().map(|meta| meta.mode() & 0o777).filter(|mode| others_write(*mode)) else {
+        return Vec::new();
+    };
+    let fact = |who| format!("{} can be written by {who} (mode {mode:o})", path.display());
+    match mode & ALL != 0 {
+        true => vec![Finding::error(subject, fact("everybody"), format!("chmod o-w {}", path.display()))],
+        false => {
+            let remedy = format!("chmod g-w {}, unless they are to administer the gateway", path.display());
+            vec![Finding::warning(subject, fact("its group"), remedy)]
+        }
+    }
+}
+
 /// Room below which somebody should look: some days of a busy audit log, and a compacted registry of a million keys.
 const ROOM: u64 = 1 << 30;
 
@@ -71,14 +92,17 @@ pub(super) fn store_root(config: &Config) -> Vec<Finding> {
     let subject = "store.root";
     let path = &config.store.root;
     let missing = |finding| Finding { remedy: Some(REMEDY.to_owned()), ..finding };
-    vec![folder(subject, path).map_or_else(missing, |_| match std::fs::read_dir(path) {
+    let mut found = vec![folder(subject, path).map_or_else(missing, |_| match std::fs::read_dir(path) {
         Ok(_) => Finding::ok(subject, format!("{} can be read", path.display())),
         Err(error) => Finding::error(
             subject,
             format!("{} cannot be read: {error}", path.display()),
             "let the daemon's user read it and everything below it",
         ),
-    })]
+    })];
+    // Those of a group may be who pushes into it.
+    found.extend(open_to_write(subject, path).into_iter().filter(|finding| finding.severity == Severity::Error));
+    found
 }
 
 pub(super) fn host_keys(config: &Config) -> Vec<Finding> {

@@ -68,6 +68,7 @@ impl Finding {
 
 /// Everything that is looked at once the config is read.
 const LOOKS: &[fn(&Config) -> Vec<Finding>] = &[
+    files::config_file,
     files::state_dir,
     files::state_room,
     files::store_root,

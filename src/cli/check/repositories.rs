@@ -49,14 +49,29 @@ pub(super) fn shape(config: &Config) -> Vec<Finding> {
         let remedy = "mend those that are named, and look again; `git maintenance` or a timer does it for all";
         found.push(Finding::warning(SUBJECT, format!("{unsaid} more could be cheaper to serve"), remedy));
     }
+    let strays = strays(&store);
     if names.is_empty() {
-        return vec![Finding::ok(SUBJECT, "there are none yet")];
+        return std::iter::once(Finding::ok(SUBJECT, "there are none yet")).chain(strays).collect();
     }
     let mut fact = format!("{fine} of {} are in good shape", names.len().min(MOST));
     if names.len() > MOST {
         fact.push_str(&format!("; {} more were not looked at", names.len() - MOST));
     }
     found.insert(0, Finding::ok(SUBJECT, fact));
+    found.extend(strays);
+    found
+}
+
+/// What is named like a repository and is none: whoever put it there takes it for one.
+fn strays(store: &Store) -> Vec<Finding> {
+    let strays = store.strays().unwrap_or_default();
+    let none = |name: &RepoPath| Finding::warning(SUBJECT, format!("{name}: it is no folder"), MEND);
+    let told = |name: &RepoPath| finding(store, name).unwrap_or_else(|| none(name));
+    let mut found: Vec<_> = strays.iter().take(SHOWN).map(told).collect();
+    if strays.len() > SHOWN {
+        let fact = format!("{} more are named like repositories and are none", strays.len() - SHOWN);
+        found.push(Finding::warning(SUBJECT, fact, MEND));
+    }
     found
 }
 

@@ -136,10 +136,21 @@ fn dotted(section: &str, key: &str) -> String {
     if section.is_empty() { key } else { format!("{section}.{key}") }
 }
 
+/// The one that was meant, most likely.
+fn nearest<'a>(key: &str, known: &[&'a str]) -> Option<&'a str> {
+    const ALIKE: f64 = 0.85;
+    let key = key.rsplit('.').next().unwrap_or(key);
+    let likeness = |name: &&str| strsim::jaro_winkler(key, name);
+    known.iter().copied().max_by(|a, b| likeness(a).total_cmp(&likeness(b))).filter(|name| likeness(name) >= ALIKE)
+}
+
 fn unknown(key: &str, known: &[&str]) -> ConfigFault {
     ConfigFault {
         key: key.to_owned(),
         fact: "is not known".to_owned(),
-        remedy: format!("remove it, or write one of {}", known.join(", ")),
+        remedy: match nearest(key, known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("remove it, or write one of {}", known.join(", ")),
+        },
     }
 }

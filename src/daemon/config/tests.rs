@@ -50,6 +50,19 @@ fn known_keys() -> BTreeSet<String> {
 }
 
 #[test]
+fn what_was_meant_is_asked_for() {
+    let faults = Config::parse("[limits]\ndrain_second = 1\n[limit]\n", Path::new(FILE)).unwrap_err();
+    let said: Vec<_> = faults.iter().map(|fault| format!("{} {}", fault.key, fault.remedy)).collect();
+    assert_eq!(said, ["limits.drain_second did you mean drain_seconds?", "limit did you mean limits?"]);
+}
+
+#[test]
+fn networks_have_no_bits_behind_their_prefix() {
+    let faults = Config::parse("[ssh]\nproxy_protocol_from = [\"10.0.0.1/8\"]", Path::new(FILE)).unwrap_err();
+    assert!(faults[0].fact.contains("did you mean 10.0.0.0/8?"), "{faults:?}");
+}
+
+#[test]
 fn the_example_has_every_key() {
     let mut written = BTreeSet::new();
     keys("", &EXAMPLE.parse().unwrap(), &mut written);
