@@ -276,6 +276,12 @@ fn a_rotation_carries_the_expiry_rule_on_and_is_done_once() {
     assert_eq!(told(house.admin.key_rotate(&house.by, &key, rotation(3))).0, Kind::Conflict);
     let third = house.admin.key_rotate(&house.by, &KeyRef::parse("acme/ci-2").unwrap(), rotation(3)).unwrap();
     assert!(third.message.contains("key acme/ci-3 ("), "{third:?}");
+    // The eighth machine is another one.
+    house.admin.key_add(&house.by, new("acme/agent-7", 4, &[])).unwrap();
+    let seventh = house.admin.key_rotate(&house.by, &KeyRef::parse("acme/agent-7").unwrap(), rotation(5)).unwrap();
+    assert!(seventh.message.contains("key acme/agent-7-2 ("), "{seventh:?}");
+    let again = house.admin.key_rotate(&house.by, &KeyRef::parse("acme/agent-7-2").unwrap(), rotation(6)).unwrap();
+    assert!(again.message.contains("key acme/agent-7-3 ("), "{again:?}");
 }
 
 #[test]

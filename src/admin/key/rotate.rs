@@ -50,7 +50,7 @@ impl Admin {
             }),
             now,
         )?;
-        let label = new.label.map_or_else(|| self.next_label(&record.name), Ok)?;
+        let label = new.label.map_or_else(|| self.next_label(&record), Ok)?;
         let advice = new.key.advice();
         let fingerprint = new.key.fingerprint();
         let (account, named) = (record.account().clone(), label.clone());
@@ -73,14 +73,16 @@ impl Admin {
         Ok(done.warn(advice).warn(suspended))
     }
 
-    /// `ci-2` after `ci`, `ci-3` after `ci-2`: the first that is free.
-    fn next_label(&self, old: &KeyName) -> Result<Label, Faults> {
-        let text = old.label.as_str();
+    /// `ci-2` after `ci`, and `ci-3` after that: the first that is free. The number of a key that took no other's place is part of
+    /// what it is called, as of the seventh of some machines: `agent-7-2` after `agent-7`.
+    fn next_label(&self, old: &KeyRecord) -> Result<Label, Faults> {
+        let text = old.name.label.as_str();
         let numbered = text.rsplit_once('-').and_then(|(stem, digits)| Some((stem, digits.parse::<u32>().ok()?)));
-        let (stem, number) = numbered.filter(|(_, number)| *number < 10_000).unwrap_or((text, 1));
+        let numbered = numbered.filter(|(_, number)| old.replaces.is_some() && *number < 10_000);
+        let (stem, number) = numbered.unwrap_or((text, 1));
         for number in (number.saturating_add(1)..).take(1000) {
             let Ok(label) = Label::parse(&format!("{stem}-{number}")) else { break };
-            let name = KeyName { account: old.account.clone(), label: label.clone() };
+            let name = KeyName { account: old.account().clone(), label: label.clone() };
             if self.lookup.named(&name)?.is_none() {
                 return Ok(label);
             }
