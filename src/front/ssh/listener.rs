@@ -19,6 +19,7 @@ use super::guesses::Standing;
 use super::line::Line;
 use super::meter::{Counted, Limit};
 use super::places::{Entry, NetworkPlace};
+use super::prompt::Prompt;
 use super::proxy::ProxyError;
 use super::quiet::Quiet;
 use super::stay::{Stay, Watch};
@@ -185,7 +186,7 @@ async fn begin(
     let exchanges = Exchanges::new(asked.clone(), network.turns(&door.meter));
     let startup = Startup { _place: place, _network: network, _counted: counted, logged_in: logged_in.clone() };
     let connection = Connection::new(Arc::clone(&door), subject, startup, asked.clone(), stay);
-    let line = Box::new(Line::new(socket, &cut, exchanges));
+    let line = Box::new(Line::new(Prompt::new(socket, logged_in.clone()), &cut, exchanges));
     // Whatever ends here ends the session's task with it.
     let cut = cut.drop_guard();
     let starting = russh::server::run_stream(Arc::clone(&door.config), line, connection);

@@ -15,6 +15,7 @@ mod line;
 pub mod listener;
 mod meter;
 mod places;
+mod prompt;
 pub mod proxy;
 mod quiet;
 mod shares;
