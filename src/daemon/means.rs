@@ -68,8 +68,8 @@ fn workers() -> usize {
 /// # Errors
 /// [`TooLittle`]
 pub fn enough() -> Result<(), TooLittle> {
-    // None: as many as there can be.
-    if let Some(may) = getrlimit(Resource::Nofile).current.filter(|may| *may < DESCRIPTORS) {
+    // As many as it may raise them to, which is done soon. None: as many as there can be.
+    if let Some(may) = getrlimit(Resource::Nofile).maximum.filter(|may| *may < DESCRIPTORS) {
         return Err(TooLittle::Descriptors(may));
     }
     let needed = workers() + BESIDE;

@@ -294,6 +294,21 @@ fn session_ids_are_never_said_again() {
     }
 }
 
+/// No other git can go on where one has said its session's id.
+#[test]
+fn where_session_ids_are_told_a_clone_is_served_that_is_not_kept() {
+    let gateway = Gateway::start();
+    let bare = gateway.repo("acme/app");
+    let key = gateway.key("ci", &["acme/app"]);
+    std::fs::write(bare.join("more"), "").unwrap();
+    for option in [["transfer.advertiseSID", "true"], ["include.path", "more"]] {
+        run(plain_git(&bare).args(["config", option[0], option[1]])).ok();
+    }
+    settle();
+    gateway.git(&key, &["clone", "-q", &gateway.url("acme/app"), "copy"]).ok();
+    gateway.git(&key, &["clone", "-q", "--depth=1", &gateway.url("acme/app"), "shallow"]).ok();
+}
+
 #[test]
 fn a_poll_that_is_kept_starts_nothing() {
     let gateway = Gateway::start();

@@ -47,8 +47,11 @@ pub(super) fn is_header(first: &[u8]) -> bool {
 pub async fn header(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<SocketAddr>, ProxyError> {
     let mut bytes = vec![0; SIGNATURE.len()];
     let (first, others) = bytes.split_at_mut(1);
-    if stream.read(first).await? == 0 {
-        return Err(ProxyError::Nothing);
+    match stream.read(first).await {
+        Ok(0) => return Err(ProxyError::Nothing),
+        // Some checks end so.
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Err(ProxyError::Nothing),
+        read => drop(read?),
     }
     stream.read_exact(others).await?;
     if bytes == SIGNATURE {

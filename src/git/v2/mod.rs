@@ -193,9 +193,7 @@ impl<O: Outbound> Talk<'_, O> {
                 waiting @ (Some(Turn::Fetch(..) | Turn::Refs(..)) | None) => {
                     if waiting.is_none() && self.client_ended && self.own.as_ref().is_none_or(Own::took_all) {
                         match &mut self.own {
-                            // It asked for nothing more.
                             None => return Ok(()),
-                            // git sees its input end and decides.
                             Some(own) => own.hang_up(),
                         }
                     }
@@ -219,19 +217,22 @@ impl<O: Outbound> Talk<'_, O> {
     /// Its git has answered everything: the slot is for somebody else. Without room for a git that waits there is none; nor behind a
     /// pack, which the client may index for minutes before it leaves.
     fn rest(&mut self) {
-        self.slot = None;
-        let more = self.clocks.is_negotiating();
-        self.room = if more { turn::room(self.git, self.fetch) } else { None };
+        let unlike = own::is_unlike_others(&self.told);
+        drop(self.slot.take_if(|_| !unlike));
+        self.room = if self.clocks.is_negotiating() { turn::room(self.git, self.fetch) } else { None };
         if self.room.is_none() {
             self.let_go();
         }
     }
 
     /// Ends its git, which has answered everything. A request of version 2 is whole, whoever answered the last one, so another git can
-    /// answer the next.
+    /// answer the next; but not where each says another thing of itself.
     fn let_go(&mut self) {
-        self.own.take().as_ref().inspect(|own| own.log());
-        self.room = None;
+        let unlike = own::is_unlike_others(&self.told);
+        if let Some(own) = self.own.take_if(|_| !unlike) {
+            own.log();
+            self.room = None;
+        }
     }
 
     async fn start_own(&mut self) -> Result<(), Ended> {

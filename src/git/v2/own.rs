@@ -29,6 +29,11 @@ pub(super) struct Own {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Differs;
 
+/// Whether what a client was told is of one process alone: no other can go on in its name.
+pub(super) fn is_unlike_others(told: &[u8]) -> bool {
+    memchr::memmem::find(told, b"session-id=").is_some()
+}
+
 /// What came of waiting for it.
 #[derive(Debug)]
 pub(super) enum Moved {
