@@ -113,6 +113,12 @@ impl KeyView {
         self
     }
 
+    /// When it ends: by its own time, or since another takes its place.
+    #[must_use]
+    pub fn ends(&self) -> Option<Timestamp> {
+        self.expires.into_iter().chain(self.replaced_by.as_ref().map(|rotation| rotation.until)).min()
+    }
+
     pub(super) fn of(record: &KeyRecord, now: Timestamp) -> Self {
         let replaced = record.replaced_by.as_ref().is_some_and(|rotation| now >= rotation.until);
         let state = match (&record.suspended, replaced, record.expiry.is_over(now)) {

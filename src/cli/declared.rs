@@ -187,7 +187,7 @@ fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> 
 
 fn declared_key(key: KeyView) -> Result<DeclaredKey, Stop> {
     let own = Expiry::from(key.expires);
-    let ends = key.expires.into_iter().chain(key.replaced_by.as_ref().map(|rotation| rotation.until)).min();
+    let ends = key.ends();
     let replaced =
         key.replaced_by.map(|rotation| Replaced { by: rotation.name, own, until: Expiry::At(rotation.until) });
     let grants = key.grants.iter().map(|grant| read(Grant::parse(grant)));

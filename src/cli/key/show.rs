@@ -105,8 +105,6 @@ pub(super) fn state(key: &KeyView) -> &'static str {
     }
 }
 
-/// When it ends: by its own time, or since another took its place.
 pub(super) fn expires(key: &KeyView) -> String {
-    let end = key.expires.into_iter().chain(key.replaced_by.as_ref().map(|rotation| rotation.until)).min();
-    end.map_or_else(|| "never".to_owned(), time)
+    key.ends().map_or_else(|| "never".to_owned(), time)
 }
